@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Snapshot sources. A backend turns an open file into an image: a file that
+ * nobody else can change, to be mapped. It is one file of static functions with
+ * one constant table of operations at its end; only table.c names the tables.
+ */
+#ifndef SNAPMAP_BACKEND_H
+#define SNAPMAP_BACKEND_H
+
+#include "src/base.h"
+
+/**
+ * struct source_request - what is to be imaged
+ * @fd: the file, open for reading
+ * @own_offset: @fd's file offset may be moved, and leases taken on it
+ * @dirfd: directory of the file, or -1
+ * @dir: its path, used if @dirfd is -1; may be NULL
+ * @st: the file, looked at after it was opened
+ * @fs: its file system
+ * @options: what the caller wants
+ * @editable: the image will be written to by its owner, and perhaps published
+ */
+struct source_request {
+	int fd;
+	bool own_offset;
+	int dirfd;
+	const char *dir;
+	const struct stat *st;
+	const struct fs_traits *fs;
+	const struct options *options;
+	bool editable;
+};
+
+/**
+ * struct image - the unchanging file under a mapping
+ * @fd: opened for reading, and for writing if it was asked to be editable
+ * @size: its size, asked of the image and not of the file
+ * @source: SNAPMAP_SOURCE_* of the backend that made it
+ * @consistency: SNAPMAP_CONSISTENCY_*
+ * @extents: extents that had to be shared, 0 if none
+ * @bytes_copied: bytes that had to be copied
+ * @linkable: may be given a name in the file's directory, and so become the file
+ * @unlimited: nameless memory, which no full file system can run out of
+ * @stamp: editable images only: the file was in this state no later than the
+ *	instant of the image, so whatever differs from it later is a change
+ */
+struct image {
+	int fd;
+	uint64_t size;
+	uint32_t source;
+	uint32_t consistency;
+	uint64_t extents;
+	uint64_t bytes_copied;
+	bool linkable;
+	bool unlimited;
+	struct stamp stamp;
+};
+
+/**
+ * struct backend - operations of a source
+ * @source: its SNAPMAP_SOURCE_* bit
+ * @name: for people
+ * @read_only: can serve struct snapmap
+ * @editable: can serve struct snapmap_mut
+ * @open: makes an image. Quiet: a failure says in @ret_step what could not be
+ *	done (a constant string); whether the next backend is tried or the call fails
+ *	is decided in table.c. Nothing is left behind then.
+ * @probe: would @open work here? Asked without reading the whole file.
+ */
+struct backend {
+	uint32_t source;
+	const char *name;
+	bool read_only;
+	bool editable;
+	int (*open)(const struct source_request *request, struct image *ret, const char **ret_step);
+	int (*probe)(const struct source_request *request, const char **ret_step);
+};
+
+/* table.c */
+const struct backend *backend_at(size_t index);
+int image_open(const struct source_request *request, struct image *ret);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The one place that names the backends, in order of preference. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "backends/backend.h"
+
+extern const struct backend backend_reflink;
+extern const struct backend backend_copy;
+
+static const struct backend *const table[] = {
+	&backend_reflink,
+	&backend_copy,
+};
+
+/* NULL beyond the last. */
+const struct backend *backend_at(size_t index)
+{
+	return index < sizeof(table) / sizeof(table[0]) ? table[index] : NULL;
+}
+
+/* Failures that another backend would only repeat. */
+static bool is_final(int error)
+{
+	return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EFBIG;
+}
+
+static const char *advice(int error)
+{
+	switch (error) {
+	case -EBUSY:
+		return "it is being written to; try again, or open without the strict flag";
+	case -ECANCELED:
+		return "the progress function asked to stop";
+	default:
+		return NULL;
+	}
+}
+
+static int fail(int error, const char *name, const char *step)
+{
+	char what[160];
+
+	snprintf(what, sizeof(what), "take a snapshot (%s: %s) of", name, step);
+	return error_set(error, what, advice(error));
+}
+
+/* Makes an image with the source that the options ask for, or the first that can. */
+int image_open(const struct source_request *request, struct image *ret)
+{
+	uint32_t wanted = request->options->source;
+	const struct backend *last = NULL;
+	const char *step = "";
+	int rc = -EOPNOTSUPP;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const struct backend *b = table[i];
+
+		if (wanted != SNAPMAP_SOURCE_AUTO && wanted != b->source)
+			continue;
+		if (request->editable ? !b->editable : !b->read_only)
+			continue;
+		if (last)
+			error_tried(last->name, rc, step);
+		last = b;
+		rc = b->open(request, ret, &step);
+		if (!rc || is_final(rc))
+			break;
+	}
+	if (!rc)
+		return 0;
+	if (!last)
+		return error_set(
+			rc, "take a snapshot of",
+			"this source is not built in, or does not serve this kind of handle; use automatic choice");
+	return fail(rc, last->name, step);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Files to measure with, and edits of them. All functions return 0, a descriptor, or a negative errno. */
+#ifndef SNAPMAP_BENCH_FILES_H
+#define SNAPMAP_BENCH_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/harness.h"
+
+#define PAGE ((size_t)4096)
+
+/* Bytes that do not compress, written out. */
+int file_make(const char *path, uint64_t size);
+/* The same of @extents blocks, each between two holes. */
+int file_make_fragmented(const char *path, unsigned extents);
+/* Another file with the same bytes, by reflink. */
+int file_clone(const char *from, const char *to);
+/* A nameless file in @dir. */
+int file_private(const char *dir);
+
+/* Numbers that are the same in every run. */
+uint64_t file_random(uint64_t *state);
+
+/*
+ * Picks job->count pages, sorted. Each call goes on from @state, so two sides that
+ * started with the same state edit the same pages.
+ */
+int pages_pick(const struct job *job, uint64_t *state, uint64_t *ret_pages);
+/* Stores into each of them. */
+void pages_edit(char *base, const uint64_t *pages, unsigned count, uint64_t value);
+
+/* A byte of every page, so that all are mapped. */
+unsigned pages_read(const char *base, uint64_t size);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * DOC: libsnapmap
+ *
+ * A file as plain memory that nobody else can change, and edits that are
+ * published atomically.
+ *
+ *   struct snapmap      a read-only snapshot of a file     <snapmap/map.h>
+ *   struct snapmap_mut  an editable one, with commit       <snapmap/map_mut.h>
+ *
+ * Conventions. Every function that can fail returns 0 (or a count) or a
+ * negative errno, and leaves its outputs alone when it fails;
+ * snapmap_last_error() then has a sentence about it. Nothing here prints,
+ * exits, raises a signal, changes a signal disposition, the working directory
+ * or the umask. Every descriptor the library opens is close-on-exec. A thread must
+ * not be cancelled (pthread_cancel) inside a call.
+ *
+ * Requires Linux 5.6. What later kernels add is found by asking.
+ */
+#ifndef SNAPMAP_H
+#define SNAPMAP_H
+
+#include <snapmap/map.h>
+#include <snapmap/map_mut.h>
+#include <snapmap/probe.h>
+#include <snapmap/types.h>
+
+#endif

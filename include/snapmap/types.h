@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What every handle shares: options, ranges, information, errors. */
+#ifndef SNAPMAP_TYPES_H
+#define SNAPMAP_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * struct snapmap_range - a run of bytes of a file
+ * @offset: first byte, counted from the start of the file
+ * @length: number of bytes
+ */
+struct snapmap_range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* snapmap_options.flags */
+#define SNAPMAP_STRICT (1u << 0)   /* fail with -EBUSY unless the bytes are a point in time */
+#define SNAPMAP_NOFOLLOW (1u << 1) /* a symbolic link as last part of the path is -ELOOP */
+#define SNAPMAP_POPULATE (1u << 2) /* read every page during open; its errors fail the open */
+#define SNAPMAP_GUARD (1u << 3)	   /* I/O errors become zeros and a sticky error; -EOPNOTSUPP where not built */
+#define SNAPMAP_INHERIT (1u << 4)  /* the bytes stay right in a child of fork() */
+#define SNAPMAP_SPILL (1u << 5)	   /* edits larger than memory; -EOPNOTSUPP where not built */
+
+/* snapmap_options.source: zero, or exactly one of these */
+#define SNAPMAP_SOURCE_AUTO 0u
+#define SNAPMAP_SOURCE_IMMUTABLE (1u << 0)
+#define SNAPMAP_SOURCE_LEASE (1u << 1)
+#define SNAPMAP_SOURCE_SUBVOLUME (1u << 2)
+#define SNAPMAP_SOURCE_REFLINK (1u << 3)
+#define SNAPMAP_SOURCE_SNAPFS (1u << 4)
+#define SNAPMAP_SOURCE_MINIFS (1u << 5)
+#define SNAPMAP_SOURCE_COPY (1u << 6)
+#define SNAPMAP_SOURCE_EXCLUSIVE (1u << 7)
+
+/**
+ * struct snapmap_options - how to open
+ * @size: sizeof(struct snapmap_options); a size that this version does not know is
+ *	-EINVAL
+ * @flags: SNAPMAP_* flags, or 0; unknown bits are -EINVAL
+ * @source: SNAPMAP_SOURCE_AUTO, or the one source to use; a source that cannot
+ *	serve the file then fails the call instead of giving way to the next
+ * @tmpdir: directory for private copies that cannot lie beside their file, or
+ *	NULL for $TMPDIR, /var/tmp, /tmp and then memory. Only read during the call.
+ * @lease_limit: largest file in bytes that may be leased although only a full
+ *	copy could take the place of the lease; 0 lets the library decide
+ * @progress: called now and then during slow work with the bytes done and the
+ *	bytes in all; a return value other than 0 cancels the call, which then
+ *	fails with -ECANCELED and has changed nothing. May be NULL. Runs in the
+ *	thread that made the call, and must use neither the handle being opened nor
+ *	write to its file: a copy may hold a lease that makes writers wait.
+ * @progress_arg: first argument of @progress
+ *
+ * A NULL pointer to options means all defaults. Zero the structure first, then
+ * set @size: fields that later versions add are zero for their default.
+ */
+struct snapmap_options {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t source;
+	const char *tmpdir;
+	uint64_t lease_limit;
+	int (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *progress_arg;
+};
+
+/* snapmap_info.consistency */
+#define SNAPMAP_CONSISTENCY_FUZZY 0u	     /* copied while someone may have been writing */
+#define SNAPMAP_CONSISTENCY_POINT_IN_TIME 1u /* the file as it was at one instant inside open */
+
+/* snapmap_info.lease */
+#define SNAPMAP_LEASE_NONE 0u /* the handle does not depend on a lease */
+
+/**
+ * struct snapmap_info - what serves a handle, and what it cost
+ * @source: the SNAPMAP_SOURCE_* in use
+ * @consistency: a SNAPMAP_CONSISTENCY_* value
+ * @lease: a SNAPMAP_LEASE_* value
+ * @error: sticky error as a negative errno: bytes of this handle were lost or
+ *	could not be read; 0 while all is well
+ * @size: bytes of the snapshot as it was opened or last committed
+ * @extents: extents that were shared, 0 where there were too few to cost noticeable time
+ * @bytes_copied: bytes that the open copied
+ * @strategy: the SNAPMAP_STRATEGY_* of the last commit, 0 before one
+ * @file_system: name of the file's file system, as mount(8) spells it
+ * @tried: one sentence for each better source that was tried and refused, or ""
+ * @reserved: zero
+ */
+struct snapmap_info {
+	uint32_t source;
+	uint32_t consistency;
+	uint32_t lease;
+	int32_t error;
+	uint64_t size;
+	uint64_t extents;
+	uint64_t bytes_copied;
+	uint32_t strategy;
+	uint32_t reserved0;
+	char file_system[16];
+	char tried[400];
+	uint64_t reserved[8];
+};
+
+/**
+ * snapmap_last_error() - the story of this thread's last failed call
+ *
+ * One sentence: which step failed, on which file, why, what can be done, and
+ * what was tried before it.
+ *
+ * Return: a string, never NULL, "" if no call has failed in this thread yet. It
+ * belongs to the library and stays until the next call of the same thread.
+ */
+const char *snapmap_last_error(void);
+
+/**
+ * snapmap_source_name() - a source's name, such as "reflink"
+ * @source: a SNAPMAP_SOURCE_* value
+ *
+ * Return: a constant string; "unknown" for anything else.
+ */
+const char *snapmap_source_name(uint32_t source);
+
+/**
+ * snapmap_consistency_name() - "point in time" or "fuzzy"
+ * @consistency: a SNAPMAP_CONSISTENCY_* value
+ *
+ * Return: a constant string; "unknown" for anything else.
+ */
+const char *snapmap_consistency_name(uint32_t consistency);
+
+/**
+ * snapmap_version() - version of the library in use
+ *
+ * Return: a constant string, such as "0.1.0".
+ */
+const char *snapmap_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the handles share: reading options, opening sources, filling in information. */
+#ifndef SNAPMAP_HANDLE_H
+#define SNAPMAP_HANDLE_H
+
+#include "backends/backend.h"
+#include "place.h"
+
+/* options.c. Sets the error sentence. */
+int options_read(const struct snapmap_options *options, struct options *ret);
+
+/**
+ * struct source - a file to be imaged
+ * @fd: open for reading
+ * @own_offset: nobody else uses this open file description
+ * @st: what it was right after it was opened
+ * @fs: its file system
+ */
+struct source {
+	int fd;
+	bool own_offset;
+	struct stat st;
+	const struct fs_traits *fs;
+};
+
+/* source.c. Set the error sentence: only regular files with a real size get through. */
+/* Without @follow a link as last part of the path is -ELOOP, also one that was put there just now. */
+int source_open(const char *path, bool follow, struct source *ret);
+/* The same for a path that @st was just found at. */
+int source_open_known(const char *path, const struct stat *st, bool follow, struct source *ret);
+int source_open_fd(int fd, struct source *ret);
+int source_open_place(const struct place *place, struct source *ret);
+void source_close(struct source *source);
+
+#endif

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* struct snapmap_mut: an overlay and the file that it commits to. See include/snapmap/map_mut.h. */
+#include "config.h"
+
+#include "snapmap/map_mut.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commit.h"
+#include "handle.h"
+#include "publish.h"
+#include "sys.h"
+
+#define COMMIT_FLAGS_KNOWN (SNAPMAP_COMMIT_FORCE | SNAPMAP_COMMIT_NOSYNC | SNAPMAP_COMMIT_BREAK_LINKS)
+
+#define OPEN_TRIES 16
+
+struct snapmap_mut {
+	struct overlay overlay;
+	struct target target;
+	char tried[400];
+	char subject[]; /* what errors call the file */
+};
+
+static const struct place nowhere = {.dirfd = -1, .link_dirfd = -1};
+
+/* Takes over the target and the image, also if it fails. */
+static int make_handle(struct target *target, struct image *image, const char *subject, struct snapmap_mut **ret)
+{
+	size_t n = strlen(subject) + 1;
+	struct snapmap_mut *map = (struct snapmap_mut *)calloc(1, sizeof(*map) + n);
+	int rc;
+
+	if (!map) {
+		sys_close(image->fd);
+		target_close(target);
+		return error_set(-ENOMEM, "open", NULL);
+	}
+	rc = overlay_open(image, &map->overlay);
+	if (rc) {
+		free(map);
+		target_close(target);
+		return rc;
+	}
+	map->target = *target;
+	memcpy(map->subject, subject, n);
+	error_copy_tried(map->tried, sizeof(map->tried));
+	*ret = map;
+	return 0;
+}
+
+/* Takes over source and place, also if it fails. */
+static int open_source(struct source *source, struct place *place, const struct options *options, const char *subject,
+		       struct snapmap_mut **ret)
+{
+	struct target target = {.place = *place, .fd = source->fd, .fs = source->fs};
+	struct source_request request = {
+		.fd = source->fd,
+		.own_offset = source->own_offset,
+		.dirfd = place->dirfd,
+		.st = &source->st,
+		.fs = source->fs,
+		.options = options,
+		.editable = true,
+	};
+	struct image image;
+	int rc = mapping_check_size((uint64_t)source->st.st_size);
+
+	if (rc)
+		error_set(rc, "map", NULL);
+	else
+		rc = image_open(&request, &image);
+	if (rc) {
+		target_close(&target);
+		return rc;
+	}
+	target.stamp = image.stamp;
+	rc = make_handle(&target, &image, subject, ret);
+	if (!rc && (options->flags & SNAPMAP_POPULATE)) {
+		rc = snapmap_mut_prefault(*ret, 0, snapmap_mut_size(*ret));
+		if (rc)
+			snapmap_mut_close(*ret);
+	}
+	return rc;
+}
+
+/*
+ * A file may have no name to commit to. But a name must not be overlooked only
+ * because the limits did not allow to look for it.
+ */
+static int out_of_limits(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+}
+
+/* Takes over the source, also if it fails. */
+static int open_found(struct source *source, const struct options *options, const char *subject,
+		      struct snapmap_mut **ret)
+{
+	struct place place = nowhere;
+	int rc = place_find_fd(source->fd, &place);
+
+	if (out_of_limits(rc)) {
+		source_close(source);
+		return error_set(rc, "find the name of", NULL);
+	}
+	return open_source(source, &place, options, subject, ret);
+}
+
+/* A path that leads to a file without leading to a name of it, such as /dev/stdin. */
+static int open_nameless(const char *path, const struct options *options, struct snapmap_mut **ret)
+{
+	struct source source;
+	int rc = source_open(path, !(options->flags & SNAPMAP_NOFOLLOW), &source);
+
+	return rc ? rc : open_found(&source, options, path, ret);
+}
+
+/* -ESTALE: the name leads to another file than the path does. */
+static int open_place(const char *path, struct place *place, const struct stat *st, const struct options *options,
+		      struct snapmap_mut **ret)
+{
+	struct source source;
+	int rc = source_open_place(place, &source);
+
+	if (!rc && (source.st.st_dev != st->st_dev || source.st.st_ino != st->st_ino)) {
+		source_close(&source);
+		rc = -ESTALE;
+	}
+	if (rc) {
+		place_close(place);
+		return rc;
+	}
+	publish_clean_up(place);
+	return open_source(&source, place, options, path, ret);
+}
+
+/* -ESTALE if no name of the file could be found. */
+static int open_named(const char *path, const struct options *options, struct snapmap_mut **ret)
+{
+	bool follow = !(options->flags & SNAPMAP_NOFOLLOW);
+	struct place place;
+	struct stat st;
+	int rc = sys_fstatat(AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &st);
+
+	if (!rc && S_ISLNK(st.st_mode))
+		rc = -ELOOP;
+	if (rc)
+		return error_set(rc, "open", NULL);
+	rc = place_find(path, follow, &place);
+	if (rc == -ELOOP || out_of_limits(rc))
+		return error_set(rc, "open", NULL);
+	rc = rc ? -ESTALE : open_place(path, &place, &st, options, ret);
+	return rc == -ENOENT || rc == -ELOOP ? -ESTALE : rc;
+}
+
+/*
+ * A file that is replaced just now is looked for again, for by its descriptor
+ * alone it would be a file without a name, which cannot be committed to. A link to
+ * a descriptor never leads to a name: what is open has the last word.
+ */
+static int open_path(const char *path, const struct options *options, struct snapmap_mut **ret)
+{
+	int rc = -ESTALE;
+
+	for (int i = 0; rc == -ESTALE && i < OPEN_TRIES; i++)
+		rc = open_named(path, options, ret);
+	return rc == -ESTALE ? open_nameless(path, options, ret) : rc;
+}
+
+int snapmap_mut_open(const char *path, const struct snapmap_options *options, struct snapmap_mut **ret)
+{
+	struct snapmap_mut *map;
+	struct options o;
+	int rc;
+
+	error_begin(path ? path : "(null)");
+	if (!path || !ret)
+		return error_set(-EINVAL, "open", "path and result must not be NULL");
+	rc = options_read(options, &o);
+	if (!rc)
+		rc = open_path(path, &o, &map);
+	if (!rc)
+		*ret = map;
+	return rc;
+}
+
+int snapmap_mut_open_fd(int fd, const struct snapmap_options *options, struct snapmap_mut **ret)
+{
+	struct snapmap_mut *map;
+	struct source source;
+	struct options o;
+	char subject[40];
+	int rc;
+
+	snprintf(subject, sizeof(subject), "file descriptor %d", fd);
+	error_begin(subject);
+	if (!ret)
+		return error_set(-EINVAL, "open", "result must not be NULL");
+	rc = options_read(options, &o);
+	if (!rc)
+		rc = source_open_fd(fd, &source);
+	if (rc)
+		return rc;
+	rc = open_found(&source, &o, subject, &map);
+	if (!rc)
+		*ret = map;
+	return rc;
+}
+
+/* An image of no bytes, in the directory where the file is to appear. */
+static int create_image(const struct place *place, mode_t mode, struct image *ret)
+{
+	struct private_file_request request = {
+		.dirfd = place->dirfd,
+		.mode = mode,
+		.linkable = true,
+		.local_only = true,
+	};
+	struct image image = {.consistency = SNAPMAP_CONSISTENCY_POINT_IN_TIME, .linkable = true};
+	int rc = private_file_create(&request, &image.fd);
+
+	if (rc == -EOPNOTSUPP || rc == -EINVAL) {
+		request.linkable = image.linkable = false;
+		rc = private_file_create(&request, &image.fd);
+	}
+	if (rc)
+		return error_set(rc, "create", NULL);
+	*ret = image;
+	return 0;
+}
+
+int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_options *options, struct snapmap_mut **ret)
+{
+	struct target target = {.fd = -1, .mode = mode & 07777};
+	struct image image;
+	struct options o;
+	struct stat st;
+	int rc;
+
+	error_begin(path ? path : "(null)");
+	if (!path || !ret)
+		return error_set(-EINVAL, "create", "path and result must not be NULL");
+	rc = options_read(options, &o);
+	if (rc)
+		return rc;
+	rc = place_find(path, false, &target.place);
+	if (rc)
+		return error_set(rc == -EISDIR || rc == -ELOOP ? -EEXIST : rc, "create", NULL);
+	rc = place_stat(&target.place, &st);
+	if (rc != -ENOENT) {
+		rc = error_set(rc ? rc : -EEXIST, "create", NULL);
+	} else {
+		publish_clean_up(&target.place);
+		rc = create_image(&target.place, target.mode, &image);
+	}
+	if (rc) {
+		target_close(&target);
+		return rc;
+	}
+	target.fs = fs_traits_of(image.fd);
+	return make_handle(&target, &image, path, ret);
+}
+
+void *snapmap_mut_data(const struct snapmap_mut *map)
+{
+	return map->overlay.mapping.base;
+}
+
+size_t snapmap_mut_size(const struct snapmap_mut *map)
+{
+	return map->overlay.size;
+}
+
+int snapmap_mut_get_info(const struct snapmap_mut *map, struct snapmap_info *ret)
+{
+	const struct image *image;
+
+	error_begin(map ? map->subject : "(null)");
+	if (!map || !ret)
+		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
+	image = &map->overlay.image;
+	*ret = (struct snapmap_info){
+		.source = image->source,
+		.consistency = image->consistency,
+		.lease = SNAPMAP_LEASE_NONE,
+		.error = map->overlay.error,
+		.size = image->size,
+		.extents = image->extents,
+		.bytes_copied = image->bytes_copied,
+		.strategy = map->target.strategy,
+	};
+	snprintf(ret->file_system, sizeof(ret->file_system), "%s", map->target.fs->name);
+	memcpy(ret->tried, map->tried, sizeof(map->tried));
+	return 0;
+}
+
+int snapmap_mut_prefault(const struct snapmap_mut *map, uint64_t offset, uint64_t length)
+{
+	error_begin(map ? map->subject : "(null)");
+	if (!map)
+		return error_set(-EINVAL, "prefault", "handle must not be NULL");
+	return mapping_prefault(&map->overlay.mapping, map->overlay.size, offset, length);
+}
+
+int snapmap_mut_resize(struct snapmap_mut *map, size_t size)
+{
+	error_begin(map ? map->subject : "(null)");
+	if (!map)
+		return error_set(-EINVAL, "resize", "handle must not be NULL");
+	return overlay_resize(&map->overlay, size);
+}
+
+ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *ranges, size_t capacity)
+{
+	struct ranges dirty = {0};
+	size_t n;
+	int rc;
+
+	error_begin(map ? map->subject : "(null)");
+	if (!map || (!ranges && capacity))
+		return error_set(-EINVAL, "list the edits of", "handle and array must not be NULL");
+	rc = overlay_dirty(&map->overlay, &dirty);
+	if (rc)
+		return rc;
+	n = dirty.n;
+	if (n && capacity)
+		memcpy(ranges, dirty.v, (n < capacity ? n : capacity) * sizeof(*ranges));
+	ranges_free(&dirty);
+	return (ssize_t)n;
+}
+
+int snapmap_mut_rollback(struct snapmap_mut *map)
+{
+	error_begin(map ? map->subject : "(null)");
+	if (!map)
+		return error_set(-EINVAL, "roll back", "handle must not be NULL");
+	return overlay_rollback(&map->overlay);
+}
+
+static int commit_options_read(const struct snapmap_mut *map, const struct snapmap_commit_options *o,
+			       uint32_t *ret_flags, uint32_t *ret_strategy)
+{
+	error_begin(map ? map->subject : "(null)");
+	*ret_flags = *ret_strategy = 0;
+	if (!map)
+		return error_set(-EINVAL, "commit", "handle must not be NULL");
+	if (!o)
+		return 0;
+	if (o->size != sizeof(*o))
+		return error_set(-EINVAL, "commit", "options.size must be sizeof(struct snapmap_commit_options)");
+	if (o->flags & ~COMMIT_FLAGS_KNOWN)
+		return error_set(-EINVAL, "commit", "options.flags has unknown bits");
+	if (o->strategy > SNAPMAP_STRATEGY_JOURNAL)
+		return error_set(-EINVAL, "commit", "options.strategy is unknown");
+	*ret_flags = o->flags;
+	*ret_strategy = o->strategy;
+	return 0;
+}
+
+int snapmap_mut_commit(struct snapmap_mut *map, const struct snapmap_commit_options *options)
+{
+	uint32_t flags, strategy;
+	int rc = commit_options_read(map, options, &flags, &strategy);
+
+	return rc ? rc : commit_run(&map->overlay, &map->target, flags, strategy, false);
+}
+
+int snapmap_mut_commit_and_close(struct snapmap_mut *map, const struct snapmap_commit_options *options)
+{
+	uint32_t flags, strategy;
+	int rc = commit_options_read(map, options, &flags, &strategy);
+
+	if (!rc)
+		rc = commit_run(&map->overlay, &map->target, flags, strategy, true);
+	if (!rc)
+		snapmap_mut_close(map);
+	return rc;
+}
+
+int snapmap_mut_link(struct snapmap_mut *map, const char *path, const struct snapmap_commit_options *options)
+{
+	uint32_t flags, strategy;
+	int rc = commit_options_read(map, options, &flags, &strategy);
+
+	if (rc)
+		return rc;
+	if (!path)
+		return error_set(-EINVAL, "save", "path must not be NULL");
+	if (strategy != SNAPMAP_STRATEGY_AUTO && strategy != SNAPMAP_STRATEGY_REPLACE)
+		return error_set(-EINVAL, "save", "a new file can only be made with the strategy replace");
+	error_begin(path);
+	return commit_link(&map->overlay, &map->target, path, flags);
+}
+
+void snapmap_mut_close(struct snapmap_mut *map)
+{
+	if (!map)
+		return;
+	overlay_close(&map->overlay);
+	target_close(&map->target);
+	free(map);
+}

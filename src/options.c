@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading what the caller wants: everything unknown is refused. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "handle.h"
+
+#define FLAGS_KNOWN \
+	(SNAPMAP_STRICT | SNAPMAP_NOFOLLOW | SNAPMAP_POPULATE | SNAPMAP_GUARD | SNAPMAP_INHERIT | SNAPMAP_SPILL)
+#define FLAGS_NOT_BUILT (SNAPMAP_GUARD | SNAPMAP_SPILL)
+#define SOURCES_KNOWN (SNAPMAP_SOURCE_EXCLUSIVE * 2 - 1)
+
+int options_read(const struct snapmap_options *o, struct options *ret)
+{
+	if (!o) {
+		*ret = (struct options){0};
+		return 0;
+	}
+	if (o->size != sizeof(*o))
+		return error_set(-EINVAL, "open", "options.size must be sizeof(struct snapmap_options)");
+	if (o->flags & ~FLAGS_KNOWN)
+		return error_set(-EINVAL, "open", "options.flags has unknown bits");
+	if ((o->source & ~SOURCES_KNOWN) || (o->source & (o->source - 1)))
+		return error_set(-EINVAL, "open", "options.source must be zero or exactly one known source");
+	if (o->flags & FLAGS_NOT_BUILT)
+		return error_set(-EOPNOTSUPP, "open", "SNAPMAP_GUARD and SNAPMAP_SPILL are not built in");
+	*ret = (struct options){
+		.flags = o->flags,
+		.source = o->source,
+		.tmpdir = o->tmpdir,
+		.progress = o->progress,
+		.progress_arg = o->progress_arg,
+	};
+	return 0;
+}

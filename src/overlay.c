@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An editable mapping: an image, and private pages over it.
+ *
+ * Stores never touch the image, so the image is what rollback goes back to.
+ */
+#include "config.h"
+
+#include "overlay.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sys.h"
+
+int overlay_open(struct image *image, struct overlay *ret)
+{
+	struct overlay o = {.image = *image, .debt = {.fd = -1}};
+	int rc = fork_generation(&o.generation);
+
+	if (!rc)
+		rc = mapping_open(image->fd, image->size, true, &o.mapping);
+	image->fd = -1;
+	if (rc) {
+		sys_close(o.image.fd);
+		return error_set(rc, "map", NULL);
+	}
+	o.size = o.kept = (size_t)o.image.size;
+	*ret = o;
+	return 0;
+}
+
+void overlay_close(struct overlay *o)
+{
+	mapping_close(&o->mapping);
+	close_fd(&o->image.fd);
+	undo_close(&o->debt);
+}
+
+bool overlay_resized(const struct overlay *o)
+{
+	return o->size != o->image.size || o->kept != o->image.size;
+}
+
+static struct dirty_area area_of(const struct overlay *o)
+{
+	return (struct dirty_area){
+		.base = o->mapping.base,
+		.length = page_up(o->size),
+		.file_length = page_up(o->kept),
+		.fd = o->image.fd,
+	};
+}
+
+/* Where the image owes something, a page is an edit only if it differs from what is owed. */
+static int without_debt(const struct overlay *o, struct ranges *dirty)
+{
+	struct ranges edits = {0};
+	int rc = undo_filter(&o->debt, o->mapping.base, dirty, &edits);
+
+	ranges_free(dirty);
+	*dirty = edits;
+	return rc;
+}
+
+/* Sets the error sentence. */
+int overlay_dirty(const struct overlay *o, struct ranges *ret)
+{
+	struct dirty_area area = area_of(o);
+	int rc = area.length ? dirty_find(&area, DIRTY_ANY, ret) : 0;
+
+	ranges_clip(ret, o->size);
+	if (!rc && o->debt.fd >= 0)
+		rc = without_debt(o, ret);
+	if (rc) {
+		ranges_free(ret);
+		return error_set(rc, "find the written pages of", NULL);
+	}
+	return 0;
+}
+
+/* Bytes behind the end may have been stored into; as growth they must be zeros. */
+static void zero_tail(const struct overlay *o)
+{
+	char *p = o->mapping.base + o->size;
+	size_t n = page_up(o->size) - o->size;
+
+	for (size_t i = 0; i < n; i++)
+		if (p[i]) {
+			memset(p + i, 0, n - i);
+			return;
+		}
+}
+
+/* Makes @to show what the overlay shows now, page by page that was written. */
+static int move_to(struct overlay *o, const struct mapping *to)
+{
+	struct dirty_area area = area_of(o);
+	struct ranges dirty = {0};
+	int rc = mapping_put_file(to, o->image.fd, 0, area.file_length);
+
+	if (!rc)
+		rc = mapping_put_zeros(to, area.file_length, area.length - area.file_length);
+	if (!rc && area.length)
+		rc = dirty_find(&area, DIRTY_ANY, &dirty);
+	for (size_t i = 0; !rc && i < dirty.n; i++)
+		memcpy(to->base + dirty.v[i].offset, o->mapping.base + dirty.v[i].offset, dirty.v[i].length);
+	ranges_free(&dirty);
+	return rc;
+}
+
+static int grow(struct overlay *o, size_t size)
+{
+	struct mapping to;
+	size_t old_end = page_up(o->size);
+	int rc = mapping_reserve(&o->mapping, page_up(size), &to);
+
+	if (rc)
+		return rc;
+	if (to.base != o->mapping.base)
+		rc = move_to(o, &to);
+	if (!rc)
+		rc = mapping_put_zeros(&to, old_end, page_up(size) - old_end);
+	if (to.base != o->mapping.base) {
+		if (rc) {
+			mapping_close(&to);
+			return rc;
+		}
+		mapping_close(&o->mapping);
+		o->mapping = to;
+	}
+	if (!rc)
+		zero_tail(o);
+	return rc;
+}
+
+int overlay_resize(struct overlay *o, size_t size)
+{
+	int rc = 0;
+
+	if (size > (size_t)PTRDIFF_MAX - sys_page_size())
+		return error_set(-EFBIG, "resize", NULL);
+	if (size > o->size)
+		rc = grow(o, size);
+	else
+		rc = mapping_put_nothing(&o->mapping, page_up(size), page_up(o->size) - page_up(size));
+	if (rc)
+		return error_set(rc, "resize", NULL);
+	o->size = size;
+	if (o->kept > size)
+		o->kept = size;
+	return 0;
+}
+
+int overlay_remap(struct overlay *o)
+{
+	size_t end = page_up((size_t)o->image.size);
+	int rc = mapping_put_file(&o->mapping, o->image.fd, 0, end);
+
+	if (rc)
+		return rc;
+	mapping_put_nothing(&o->mapping, end, o->mapping.span - end);
+	o->size = o->kept = (size_t)o->image.size;
+	o->remap_due = false;
+	return 0;
+}
+
+int overlay_drop(struct overlay *o, const struct ranges *dirty)
+{
+	for (size_t i = 0; i < dirty->n; i++) {
+		int rc = sys_drop_private(o->mapping.base + dirty->v[i].offset, page_up(dirty->v[i].length));
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int overlay_repay(struct overlay *o)
+{
+	int rc = o->debt.fd < 0 ? 0 : undo_put_back(&o->debt, o->image.fd);
+
+	if (!rc)
+		undo_close(&o->debt);
+	return rc;
+}
+
+static int drop_all(struct overlay *o)
+{
+	struct dirty_area area = area_of(o);
+	struct ranges dirty = {0};
+	int rc;
+
+	if (overlay_resized(o) || o->remap_due)
+		return overlay_remap(o);
+	rc = area.length ? dirty_find(&area, DIRTY_ANY, &dirty) : 0;
+	if (!rc)
+		rc = overlay_drop(o, &dirty);
+	ranges_free(&dirty);
+	return rc;
+}
+
+/* What the image still owes then is shown by private pages. */
+int overlay_rollback(struct overlay *o)
+{
+	bool owing = overlay_repay(o) != 0;
+	int rc = drop_all(o);
+
+	if (!rc && owing)
+		rc = undo_load(&o->debt, o->mapping.base, o->image.size);
+	return rc ? error_set(rc, "roll back", NULL) : 0;
+}

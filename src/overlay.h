@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* An editable mapping: an image, and private pages over it. */
+#ifndef SNAPMAP_OVERLAY_H
+#define SNAPMAP_OVERLAY_H
+
+#include "backends/backend.h"
+#include "dirty.h"
+#include "mapping.h"
+#include "undo.h"
+
+/**
+ * struct overlay - image + private pages + size
+ * @image: what lies beneath; its size is the one that rollback goes back to
+ * @mapping: the addresses
+ * @size: present size
+ * @kept: how many bytes of the image still count: the smallest size since the
+ *	last commit or rollback. The first page_up(kept) bytes of the mapping are
+ *	the image, those up to page_up(size) anonymous, the rest nothing.
+ * @debt: parts of the image that a failed commit has written and could not put back
+ *	yet; private pages hide them
+ * @generation: fork_generation() at which the image became ours alone
+ * @remap_due: the image is right, but the kernel refused to map it: the private
+ *	pages hold all that differs, until a later attempt succeeds
+ */
+struct overlay {
+	struct image image;
+	struct mapping mapping;
+	size_t size;
+	size_t kept;
+	bool remap_due;
+	struct undo debt;
+	unsigned generation;
+	int error; /* sticky: others may be able to change the image */
+};
+
+/**
+ * struct staged - an image brought up to the present bytes, not yet accepted
+ * @image: has the present bytes; its descriptor belongs to the overlay or to us
+ * @fresh: it is a new file, not the overlay's own
+ * @generation: fork_generation() before it was made
+ * @undo: what the overlay's own image had before
+ * @dirty: the private pages at that time
+ */
+struct staged {
+	struct image image;
+	bool fresh;
+	unsigned generation;
+	struct undo undo;
+	struct ranges dirty;
+};
+
+/* How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
+int fork_generation(unsigned *ret);
+
+/* Takes over the image, also if it fails. */
+int overlay_open(struct image *image, struct overlay *ret);
+void overlay_close(struct overlay *overlay);
+int overlay_resize(struct overlay *overlay, size_t size);
+int overlay_rollback(struct overlay *overlay);
+int overlay_dirty(const struct overlay *overlay, struct ranges *ret);
+bool overlay_resized(const struct overlay *overlay);
+/* Quiet. Maps the whole image again; the private pages and what lies behind the image are given up. */
+int overlay_remap(struct overlay *overlay);
+/* Quiet. Puts back what an earlier commit could not. */
+int overlay_repay(struct overlay *overlay);
+/* Quiet. Gives up private pages. */
+int overlay_drop(struct overlay *overlay, const struct ranges *dirty);
+
+/* staging.c */
+
+/* Moves to a new image, because others may have got hold of the present one. */
+void overlay_detach(struct overlay *overlay, int dirfd, mode_t mode);
+
+/* A new file in the directory @dirfd with the present bytes: cloned or copied, then patched. */
+int overlay_flatten(const struct overlay *overlay, const struct ranges *dirty, int dirfd, mode_t mode,
+		    struct image *ret);
+
+/* Commit in three steps: stage (takes over @dirty), then settle if the commit succeeded, else unstage. */
+int overlay_stage(struct overlay *overlay, struct ranges *dirty, int dirfd, struct staged *ret);
+void overlay_unstage(struct overlay *overlay, struct staged *staged);
+void overlay_settle(struct overlay *overlay, struct staged *staged);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A sorted list of ranges that do not touch each other. */
+#include "config.h"
+
+#include "ranges.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int ranges_append(struct ranges *ranges, uint64_t offset, uint64_t length)
+{
+	struct snapmap_range *last = ranges->n ? &ranges->v[ranges->n - 1] : NULL;
+
+	if (!length)
+		return 0;
+	if (last && last->offset + last->length == offset) {
+		last->length += length;
+		return 0;
+	}
+	if (ranges->n == ranges->capacity) {
+		size_t capacity = ranges->capacity ? ranges->capacity * 2 : 16;
+		struct snapmap_range *v = (struct snapmap_range *)reallocarray(ranges->v, capacity, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		ranges->v = v;
+		ranges->capacity = capacity;
+	}
+	ranges->v[ranges->n++] = (struct snapmap_range){offset, length};
+	return 0;
+}
+
+void ranges_clip(struct ranges *ranges, uint64_t end)
+{
+	while (ranges->n && ranges->v[ranges->n - 1].offset >= end)
+		ranges->n--;
+	if (ranges->n) {
+		struct snapmap_range *last = &ranges->v[ranges->n - 1];
+
+		if (last->offset + last->length > end)
+			last->length = end - last->offset;
+	}
+}
+
+void ranges_free(struct ranges *ranges)
+{
+	free(ranges->v);
+	*ranges = (struct ranges){0};
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Opening the file that a snapshot is to be taken of.
+ *
+ * Opening must neither hang (a FIFO) nor set anything off (a device), so the type
+ * is looked at first, the file is opened without blocking, and the type is looked
+ * at again. What is made up while it is being read (/proc, /sys) has no bytes to
+ * take a snapshot of, and is refused.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "handle.h"
+#include "sys.h"
+
+static int check_type(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFLNK:
+		return 0;
+	case S_IFDIR:
+		return error_set(-EISDIR, "open", "a snapshot is taken of a file, not of a directory");
+	default:
+		return error_set(-EOPNOTSUPP, "open", "it is a device, FIFO or socket, and not a regular file");
+	}
+}
+
+/* A size of 0 that nevertheless can be read from is not a size. */
+static int check_content(const struct source *s)
+{
+	char byte;
+
+	if (!(s->fs->flags & FS_PSEUDO) &&
+	    (s->st.st_size || (s->fs->flags & FS_LOCAL) || sys_pread(s->fd, &byte, 1, 0) <= 0))
+		return 0;
+	return error_set(-EOPNOTSUPP, "take a snapshot of",
+			 "its content is made up while it is read, and has no fixed size: read it instead");
+}
+
+static int look(struct source *s)
+{
+	uint64_t mount;
+	int rc = sys_fstat_mount(s->fd, &s->st, &mount);
+
+	if (rc)
+		return error_set(rc, "stat", NULL);
+	rc = check_type(s->st.st_mode);
+	if (rc)
+		return rc;
+	s->fs = fs_traits_of_mount(s->fd, mount);
+	return check_content(s);
+}
+
+/* Somebody holds a lease that opening breaks: wait for them, but only on a regular file. */
+static int open_waiting(int dirfd, const char *path, int flags)
+{
+	cleanup_fd int fd = sys_openat(dirfd, path, O_PATH | (flags & O_NOFOLLOW), 0);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (sys_fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return -EAGAIN;
+	return sys_reopen(fd, O_RDONLY | O_NOCTTY);
+}
+
+static int open_at(int dirfd, const char *path, int flags, struct source *ret)
+{
+	struct source s = {.own_offset = true};
+	int rc;
+
+	s.fd = sys_openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags, 0);
+	if (s.fd == -EAGAIN)
+		s.fd = open_waiting(dirfd, path, flags);
+	if (s.fd < 0)
+		return error_set(s.fd, "open", NULL);
+	rc = look(&s);
+	if (rc) {
+		sys_close(s.fd);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+int source_open_known(const char *path, const struct stat *st, bool follow, struct source *ret)
+{
+	int rc = check_type(st->st_mode);
+
+	return rc ? rc : open_at(AT_FDCWD, path, follow ? 0 : O_NOFOLLOW, ret);
+}
+
+int source_open(const char *path, bool follow, struct source *ret)
+{
+	struct stat st;
+	int rc = sys_fstatat(AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &st);
+
+	return rc ? error_set(rc, "open", NULL) : source_open_known(path, &st, follow, ret);
+}
+
+int source_open_place(const struct place *place, struct source *ret)
+{
+	struct stat st;
+	int rc = sys_fstatat(place->dirfd, place->name, AT_SYMLINK_NOFOLLOW, &st);
+
+	if (rc)
+		return error_set(rc, "open", NULL);
+	rc = check_type(st.st_mode);
+	return rc ? rc : open_at(place->dirfd, place->name, O_NOFOLLOW, ret);
+}
+
+static bool is_same(int fd, const struct stat *st)
+{
+	struct stat now;
+
+	return !sys_fstat(fd, &now) && now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+}
+
+/*
+ * Opens the file anew, for an offset and leases of our own. Where that is not
+ * allowed, or there is no /proc, a duplicate serves.
+ */
+int source_open_fd(int fd, struct source *ret)
+{
+	struct source s = {.own_offset = true};
+	struct stat st;
+	int flags = sys_fd_flags(fd), rc;
+
+	if (flags < 0)
+		return error_set(flags, "use", NULL);
+	rc = sys_fstat(fd, &st);
+	if (rc)
+		return error_set(rc, "stat", NULL);
+	rc = check_type(st.st_mode);
+	if (rc)
+		return rc;
+	if (!(flags & O_PATH) && (flags & O_ACCMODE) == O_WRONLY)
+		return error_set(-EBADF, "use", "it must be open for reading");
+	s.fd = sys_reopen(fd, O_RDONLY | O_NOCTTY);
+	if (s.fd >= 0 && !is_same(s.fd, &st))
+		close_fd(&s.fd);
+	if (s.fd < 0 && !(flags & O_PATH) && s.fd != -EMFILE && s.fd != -ENFILE) {
+		s.own_offset = false;
+		s.fd = sys_dup(fd);
+	}
+	if (s.fd < 0)
+		return error_set(s.fd, "open", NULL);
+	rc = look(&s);
+	if (rc) {
+		sys_close(s.fd);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+void source_close(struct source *s)
+{
+	close_fd(&s->fd);
+}

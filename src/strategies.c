@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The one place that names the strategies, in order of preference. */
+#include "config.h"
+
+#include "strategy.h"
+
+extern const struct strategy strategy_replace;
+extern const struct strategy strategy_clone;
+
+static const struct strategy *const table[] = {
+	&strategy_replace,
+	&strategy_clone,
+};
+
+const struct strategy *strategy_at(size_t index)
+{
+	return index < sizeof(table) / sizeof(table[0]) ? table[index] : NULL;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * clone: the extents of the new version are shared into the file (FICLONE).
+ *
+ * Keeps the inode, and with it hard links and every attribute. NOT atomic against
+ * a crash, a power cut or SIGKILL in its middle, nor for readers on every file
+ * system; therefore never chosen automatically. An error in its middle is put
+ * right again from a clone of the old content.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "publish.h"
+#include "snapmap/map_mut.h"
+#include "strategy.h"
+#include "sys.h"
+
+/* The file itself, for writing; -EBUSY if the name leads to another one. */
+static int open_target(const struct commit *c, int *ret_fd)
+{
+	const struct target *t = c->target;
+	int flags = O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	struct stat st, wanted;
+	int fd, rc;
+
+	if (!c->exists)
+		return error_set(-EOPNOTSUPP, "clone into", "a file that does not exist yet cannot be cloned into");
+	fd = t->place.dirfd >= 0 ? sys_openat(t->place.dirfd, t->place.name, flags, 0)
+				 : sys_reopen(c->attributes, O_WRONLY);
+	/* Somebody holds a lease that opening breaks: wait for them. */
+	if (fd == -EAGAIN)
+		fd = sys_reopen(c->attributes, O_WRONLY);
+	if (fd < 0)
+		return error_set(fd, "open for writing", NULL);
+	rc = sys_fstat(fd, &st);
+	if (!rc)
+		rc = sys_fstat(c->attributes, &wanted);
+	if (!rc && (st.st_dev != wanted.st_dev || st.st_ino != wanted.st_ino))
+		rc = -EBUSY;
+	if (rc) {
+		sys_close(fd);
+		return error_set(rc, "commit", "the name leads to another file by now");
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/*
+ * FICLONE never makes a file shorter, and refuses one that ends in the middle of
+ * a block before the end of the target: so the target is cut first.
+ */
+static int clone_into(int from, uint64_t size, int to)
+{
+	struct stat st;
+	int rc = sys_fstat(to, &st);
+
+	if (!rc && (uint64_t)st.st_size > size)
+		rc = sys_ftruncate(to, size);
+	return rc || !size ? rc : sys_clone(from, to);
+}
+
+/*
+ * The handle's image is the old content, so it needs no second keeping: unless the
+ * file may have been changed by somebody else, or extents cannot surely be shared.
+ */
+static bool image_will_do(const struct commit *c)
+{
+	return !(c->flags & SNAPMAP_COMMIT_FORCE) && c->attributes == c->target->fd &&
+	       c->image->source == SNAPMAP_SOURCE_REFLINK;
+}
+
+static int clone_over(struct commit *c, int *fd)
+{
+	int rc = clone_into(c->image->fd, c->image->size, *fd);
+
+	if (!rc)
+		return 0;
+	c->damaged = steal_fd(fd);
+	return error_set(rc, "clone into", NULL);
+}
+
+static const char needs_reflink[] = "the strategy clone needs a file system with reflinks, and the snapshot to be one";
+
+static int as_unsupported(int error)
+{
+	return error == -ENOTTY || error == -EINVAL || error == -EXDEV ? -EOPNOTSUPP : error;
+}
+
+/* A clone of the file as it is now, whatever the handle's image was. */
+static int keep_content(const struct commit *c, uint64_t *ret_size, int *ret_fd)
+{
+	struct private_file_request request = {.dirfd = c->target->place.dirfd, .local_only = true};
+	cleanup_fd int fd = -1;
+	struct stat st;
+	int rc = sys_fstat(c->attributes, &st);
+
+	request.near = &st;
+	request.local_only = request.dirfd >= 0;
+	if (!rc)
+		rc = private_file_create(&request, &fd);
+	if (!rc)
+		rc = sys_clone(c->attributes, fd);
+	if (!rc)
+		rc = sys_size(fd, ret_size);
+	if (rc) {
+		rc = as_unsupported(rc);
+		return error_set(rc, "share extents with", rc == -EOPNOTSUPP ? needs_reflink : NULL);
+	}
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* A change too, but our own: what was not a conflict before is none after it. */
+static int put_back(const struct commit *c, int before, uint64_t size, int fd)
+{
+	struct target *t = c->target;
+	int rc = clone_into(before, size, fd);
+
+	if (!rc && !(c->flags & SNAPMAP_COMMIT_FORCE) && stamp_take(t->fd, t->fs, true, &t->stamp))
+		stamp_spoil(&t->stamp);
+	return rc;
+}
+
+/* Keeps the old content until the new one is in place. */
+static int clone_keeping(struct commit *c, int fd)
+{
+	cleanup_fd int before = -1;
+	uint64_t size = 0;
+	int rc = keep_content(c, &size, &before);
+
+	if (!rc)
+		rc = commit_check_unchanged(c);
+	if (rc)
+		return rc;
+	rc = clone_into(c->image->fd, c->image->size, fd);
+	if (rc && put_back(c, before, size, fd))
+		return error_set(-EIO, "clone into",
+				 "and its old content could not be put back: save the bytes elsewhere");
+	rc = as_unsupported(rc);
+	return rc ? error_set(rc, "clone into", rc == -EOPNOTSUPP ? needs_reflink : NULL) : 0;
+}
+
+/*
+ * At once, so that a change made from now on is one. The pages of the file went
+ * with its old content, so stores through mappings have to fault.
+ */
+static void take_stamp(struct commit *c)
+{
+	struct target *t = c->target;
+	struct stat st;
+
+	if (c->attributes != t->fd) {
+		sys_close(t->fd);
+		t->fd = sys_dup(c->attributes);
+	}
+	if (sys_fstat_fresh(c->attributes, &st))
+		st = (struct stat){0};
+	stamp_of(&st, &t->stamp);
+	if ((uint64_t)st.st_size != c->image->size)
+		stamp_spoil(&t->stamp);
+}
+
+/*
+ * Holds the temporary name of the file, so that all who commit to it through this
+ * library, in whatever way, do so one after the other. Where it cannot be had,
+ * because the directory may not be written, nobody with the same rights can
+ * replace the file either.
+ */
+static int take_turn(const struct commit *c, struct publication *ret)
+{
+	const struct place *place = &c->target->place;
+	int rc;
+
+	*ret = (struct publication){.place = place, .fd = -1};
+	if (place->dirfd < 0)
+		return 0;
+	rc = publish_create(place, 0600, ret);
+	if (!rc || rc == -EACCES || rc == -EPERM || rc == -EEXIST)
+		return 0;
+	return error_set(rc, "clone into", rc == -EBUSY ? "another commit of it does not end: try again later" : NULL);
+}
+
+static int clone_in_turn(struct commit *c)
+{
+	cleanup_fd int fd = -1;
+	int rc = open_target(c, &fd);
+
+	if (!rc && image_will_do(c)) {
+		rc = commit_check_unchanged(c);
+		if (!rc)
+			rc = clone_over(c, &fd);
+	} else if (!rc) {
+		rc = clone_keeping(c, fd);
+	}
+	if (rc)
+		return rc;
+	c->published = true;
+	take_stamp(c);
+	if (!(c->flags & SNAPMAP_COMMIT_NOSYNC) && sys_fsync(fd))
+		return error_set(-EIO, "flush", "the new content is in place but may not survive a power cut");
+	return 0;
+}
+
+static int clone_publish(struct commit *c)
+{
+	int rc = file_size_allowed(c->image->size);
+	struct publication turn;
+
+	if (rc)
+		return error_set(rc, "clone into", NULL);
+	rc = take_turn(c, &turn);
+	if (rc)
+		return rc;
+	rc = clone_in_turn(c);
+	publish_abandon(&turn);
+	sys_close(turn.fd);
+	return rc;
+}
+
+static int clone_probe(const struct target *t, const char **ret_why)
+{
+	struct private_file_request request = {.dirfd = t->place.dirfd, .local_only = t->place.dirfd >= 0};
+	cleanup_fd int fd = -1;
+	struct stat st;
+	int rc;
+
+	*ret_why = "the file does not exist yet";
+	if (t->fd < 0)
+		return -EOPNOTSUPP;
+	*ret_why = "the file may not be written";
+	rc = t->place.dirfd >= 0 ? sys_faccessat(t->place.dirfd, t->place.name, W_OK) : 0;
+	if (!rc)
+		rc = sys_fstat(t->fd, &st);
+	if (rc)
+		return rc;
+	*ret_why = "no place for a private file on its file system";
+	request.near = &st;
+	rc = private_file_create(&request, &fd);
+	if (rc)
+		return rc;
+	*ret_why = "extents cannot be shared";
+	rc = file_size_allowed((uint64_t)st.st_blksize);
+	if (rc)
+		return rc;
+	if (st.st_size <= st.st_blksize)
+		return sys_clone(t->fd, fd);
+	return sys_clone_range(t->fd, 0, (uint64_t)st.st_blksize, fd, 0);
+}
+
+const struct strategy strategy_clone = {
+	.id = SNAPMAP_STRATEGY_CLONE,
+	.name = "clone",
+	.automatic = false,
+	.publish = clone_publish,
+	.probe = clone_probe,
+};

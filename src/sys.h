@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The system layer: one thin wrapper per kernel interface.
+ *
+ * Invariants: errno becomes a negative return value here and is read nowhere
+ * above. Every call that the kernel may interrupt and that is safe to repeat is
+ * repeated on EINTR. Every descriptor made here is close-on-exec. Nothing here
+ * has an opinion about what a failure means.
+ */
+#ifndef SNAPMAP_SYS_H
+#define SNAPMAP_SYS_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* sys_file.c: descriptors and what they hold */
+int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
+int sys_dup(int fd);
+void sys_close(int fd);
+int sys_fd_flags(int fd);
+int sys_fstat(int fd, struct stat *ret);
+int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount);
+int sys_fstat_fresh(int fd, struct stat *ret);
+int sys_fstatat_fresh(int dirfd, const char *path, int flags, struct stat *ret);
+int sys_fstatat(int dirfd, const char *path, int flags, struct stat *ret);
+int sys_faccessat(int dirfd, const char *path, int mode);
+ssize_t sys_pread(int fd, void *buf, size_t n, uint64_t offset);
+int sys_pread_full(int fd, void *buf, size_t n, uint64_t offset, size_t *ret);
+int sys_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset);
+int sys_ftruncate(int fd, uint64_t size);
+int sys_punch_hole(int fd, uint64_t offset, uint64_t length);
+int sys_size(int fd, uint64_t *ret);
+int sys_seek_data(int fd, uint64_t offset, uint64_t *ret);
+int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
+int sys_fsync(int fd);
+int sys_syncfs(int fd);
+int sys_write_out(int fd);
+int sys_fchmod(int fd, mode_t mode);
+int sys_fchown(int fd, uid_t uid, gid_t gid);
+int sys_set_mtime(int fd, const struct timespec *mtime);
+int sys_flock(int fd, int operation);
+int sys_file_size_limit(uint64_t *ret);
+
+/* sys_dir.c: names */
+int sys_link_fd(int fd, int dirfd, const char *name);
+int sys_link(int dirfd, const char *from, const char *to);
+int sys_rename(int dirfd, const char *from, const char *to, unsigned flags);
+int sys_unlink(int dirfd, const char *name);
+int sys_readlink(int dirfd, const char *name, char *buf, size_t size);
+int sys_reopen(int fd, int flags);
+int sys_fd_path(int fd, char *buf, size_t size);
+
+/* sys_clone.c: sharing and copying of extents */
+int sys_clone(int from, int to);
+int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset);
+ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t length);
+int sys_count_extents(int fd, uint64_t *ret);
+
+/* sys_lease.c: leases (fcntl(2), F_SETLEASE) */
+int sys_lease_take_unheard(int fd);
+bool sys_lease_held(int fd);
+void sys_lease_drop(int fd);
+
+/* sys_fs.c: file systems */
+int sys_fs_magic(int fd, uint64_t *ret);
+int sys_kernel_version(void);
+void sys_now_coarse(struct timespec *ret);
+void sys_now(struct timespec *ret);
+void sys_clock_tick(struct timespec *ret);
+void sys_sleep(const struct timespec *time);
+
+/* sys_mem.c: address space */
+size_t sys_page_size(void);
+int sys_map(void *address, size_t length, int prot, int flags, int fd, uint64_t offset, void **ret);
+void sys_unmap(void *address, size_t length);
+int sys_move_mapping(void *from, size_t length, void *to);
+int sys_drop_private(void *address, size_t length);
+int sys_no_hugepages(void *address, size_t length);
+int sys_populate(const void *address, size_t length);
+int sys_memfd(const char *name);
+int sys_seal(int fd, int seals);
+uint64_t sys_memory_size(void);
+
+/* sys_pagemap.c: which pages were written */
+struct snapmap_range;
+int sys_pagemap_open(void);
+int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, bool anonymous, struct snapmap_range *runs,
+		     size_t capacity, uintptr_t *ret_end);
+int sys_pagemap_read(int pagemap, uintptr_t start, uint64_t *entries, size_t count);
+
+/* sys_xattr.c: extended attributes and inode flags */
+ssize_t sys_xattr_list(int fd, char *list, size_t size);
+ssize_t sys_xattr_get(int fd, const char *name, void *value, size_t size);
+int sys_xattr_set(int fd, const char *name, const void *value, size_t size);
+int sys_xattr_remove(int fd, const char *name);
+int sys_inode_flags_get(int fd, unsigned *ret);
+int sys_inode_flags_set(int fd, unsigned flags);
+int sys_project_id_get(int fd, uint32_t *ret);
+int sys_project_id_set(int fd, uint32_t id);
+
+#endif

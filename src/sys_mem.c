@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Address space and anonymous memory. */
+#include "config.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#ifndef MADV_POPULATE_READ /* Linux 5.14 */
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_DONTNEED_LOCKED /* Linux 5.18 */
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+size_t sys_page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+int sys_map(void *address, size_t length, int prot, int flags, int fd, uint64_t offset, void **ret)
+{
+	void *p = mmap(address, length, prot, flags, fd, (off_t)offset);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	/* Kernels before 4.17 take MAP_FIXED_NOREPLACE for a hint. */
+	if ((flags & MAP_FIXED_NOREPLACE) && p != address) {
+		munmap(p, length);
+		return -EEXIST;
+	}
+	*ret = p;
+	return 0;
+}
+
+void sys_unmap(void *address, size_t length)
+{
+	int saved = errno;
+
+	munmap(address, length);
+	errno = saved;
+}
+
+/* Replaces what is mapped at @to, in one step. */
+int sys_move_mapping(void *from, size_t length, void *to)
+{
+	return mremap(from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
+}
+
+/* Drops private pages, also of memory that the application has locked. */
+int sys_drop_private(void *address, size_t length)
+{
+	if (!madvise(address, length, MADV_DONTNEED))
+		return 0;
+	if (errno == EINVAL && !madvise(address, length, MADV_DONTNEED_LOCKED))
+		return 0;
+	return -errno;
+}
+
+/* Refused by kernels without huge pages, which is as good. */
+int sys_no_hugepages(void *address, size_t length)
+{
+	return madvise(address, length, MADV_NOHUGEPAGE) && errno != EINVAL ? -errno : 0;
+}
+
+/*
+ * Has the kernel read one byte of each page for us: unlike a load of our own it
+ * answers a bad page with EFAULT. Works on every kernel.
+ */
+static int populate_by_copy(const void *address, size_t length)
+{
+	size_t page = sys_page_size();
+	char sink[64];
+
+	for (size_t done = 0; done < length;) {
+		struct iovec from[64], to = {sink, 0};
+
+		while (to.iov_len < 64 && done < length) {
+			from[to.iov_len].iov_base = (char *)(uintptr_t)address + done;
+			from[to.iov_len].iov_len = 1;
+			to.iov_len++;
+			done += page;
+		}
+		if (process_vm_readv(getpid(), &to, 1, from, to.iov_len, 0) != (ssize_t)to.iov_len)
+			return errno == EPERM || errno == ENOSYS ? -EOPNOTSUPP : -EIO;
+	}
+	return 0;
+}
+
+/* @address must be aligned to a page. -EIO: a page could not be read. */
+int sys_populate(const void *address, size_t length)
+{
+	if (!madvise((void *)(uintptr_t)address, length, MADV_POPULATE_READ))
+		return 0;
+	switch (errno) {
+	case EINVAL:
+	case ENOSYS:
+		return populate_by_copy(address, length);
+	case EFAULT:
+	case EHWPOISON:
+		return -EIO;
+	default:
+		return -errno;
+	}
+}
+
+/* A nameless file in memory that only this descriptor leads to. */
+int sys_memfd(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd < 0 ? -errno : fd;
+}
+
+int sys_seal(int fd, int seals)
+{
+	return fcntl(fd, F_ADD_SEALS, seals) ? -errno : 0;
+}
+
+uint64_t sys_memory_size(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) ? 0 : (uint64_t)info.totalram * info.mem_unit;
+}
