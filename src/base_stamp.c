@@ -65,20 +65,25 @@ static long long clock_step(const struct stat *st, const struct fs_traits *fs)
 	return ns_of(&tick);
 }
 
-/* Waits until a change made from now on gets another ctime than the present one. */
+/*
+ * Waits until a change made from now on gets another ctime than the present one.
+ * The clock is asked again after sleeping: it is the one that file systems take
+ * their times from, and goes in ticks, which can be late.
+ */
 static void wait_for_step(const struct stat *st, const struct fs_traits *fs)
 {
 	long long step = clock_step(st, fs), rest;
 	struct timespec now, pause;
 
-	sys_now_coarse(&now);
-	rest = ns_of(&st->st_ctim) + step - ns_of(&now);
-	/* A time in the future is not one of this clock, which somebody has set back. */
-	if (!step || rest < 0 || rest > step)
-		return;
-	rest += step < NS_PER_S ? step : 0;
-	pause = (struct timespec){.tv_sec = rest / NS_PER_S, .tv_nsec = rest % NS_PER_S};
-	sys_sleep(&pause);
+	while (step) {
+		sys_now_coarse(&now);
+		rest = ns_of(&st->st_ctim) + step - ns_of(&now);
+		/* A time in the future is not one of this clock, which somebody has set back. */
+		if (rest <= 0 || rest > step)
+			return;
+		pause = (struct timespec){.tv_sec = rest / NS_PER_S, .tv_nsec = rest % NS_PER_S};
+		sys_sleep(&pause);
+	}
 }
 
 static int write_out(int fd, const struct fs_traits *fs)

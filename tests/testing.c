@@ -22,12 +22,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 static struct test_fs rows[24];
 static size_t row_count;
 static const struct test_fs *row; /* of the running test */
@@ -372,7 +366,7 @@ size_t test_count_maps(void)
 
 	ck_assert_msg(f != NULL, "/proc/self/maps: %s", strerror(errno));
 	while (fgets(line, sizeof(line), f))
-		count += !SANITIZED || strchr(line, '/') != NULL;
+		count += !TEST_SANITIZED || strchr(line, '/') != NULL;
 	fclose(f);
 	return count;
 }

@@ -40,6 +40,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#else
+#define TEST_SANITIZED 0
+#endif
+
 /* A row: one file system to run the tests on. */
 struct test_fs {
 	const char *name; /* such as "xfs", "overlay-xfs", "ext4-small" */
