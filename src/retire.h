@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Freeing what readers under RCU may still be looking at. */
+#ifndef SNAPMAP_RETIRE_H
+#define SNAPMAP_RETIRE_H
+
+/**
+ * struct retired - to be embedded in whatever RCU readers can find
+ * @next: used by retire.c
+ * @free: called once no reader can have it any more
+ */
+struct retired {
+	struct retired *next;
+	void (*free)(struct retired *retired);
+};
+
+/* Nobody can find it from now on; it is freed after a grace period. Not within a read-side section. */
+void retire(struct retired *retired, void (*free)(struct retired *retired));
+/* Frees at once what has been retired so far. */
+void retire_flush(void);
+/* Around fork(), by fork.c: nobody is inside in between. */
+void retire_lock(void);
+void retire_unlock(void);
+
+#endif
