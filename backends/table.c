@@ -7,10 +7,12 @@
 
 #include "backends/backend.h"
 
+extern const struct backend backend_lease;
 extern const struct backend backend_reflink;
 extern const struct backend backend_copy;
 
 static const struct backend *const table[] = {
+	&backend_lease,
 	&backend_reflink,
 	&backend_copy,
 };
@@ -22,8 +24,11 @@ const struct backend *backend_at(size_t index)
 }
 
 /* Failures that another backend would only repeat. */
-static bool is_final(int error)
+static bool is_final(const struct backend *b, int error)
 {
+	/* A lease costs a descriptor for longer, and has a limit on sizes of its own. */
+	if (b->in_place)
+		return error == -ECANCELED;
 	return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EFBIG;
 }
 
@@ -62,11 +67,13 @@ int image_open(const struct source_request *request, struct image *ret)
 			continue;
 		if (request->editable ? !b->editable : !b->read_only)
 			continue;
+		if (b->in_place && request->unchanging)
+			continue;
 		if (last)
 			error_tried(last->name, rc, step);
 		last = b;
 		rc = b->open(request, ret, &step);
-		if (!rc || is_final(rc))
+		if (!rc || is_final(b, rc))
 			break;
 	}
 	if (!rc)

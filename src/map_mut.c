@@ -63,6 +63,7 @@ static int open_source(struct source *source, struct place *place, const struct 
 		.dirfd = place->dirfd,
 		.st = &source->st,
 		.fs = source->fs,
+		.mount = source->mount,
 		.options = options,
 		.editable = true,
 	};

@@ -29,6 +29,8 @@ struct live *registry_add(const struct mapping *mapping, bool guarded, bool writ
 	live->guarded = guarded;
 	live->writable = writable;
 	CDS_INIT_LIST_HEAD(&live->in_file);
+	if (!guarded)
+		return live;
 	pthread_mutex_lock(&lock);
 	cds_list_add_rcu(&live->node, &mappings);
 	pthread_mutex_unlock(&lock);
@@ -40,12 +42,27 @@ static void free_live(struct retired *retired)
 	free(caa_container_of(retired, struct live, retired));
 }
 
-void registry_remove(struct live *live)
+void registry_hide(struct live *live)
 {
+	if (!live->guarded)
+		return;
 	pthread_mutex_lock(&lock);
 	cds_list_del_rcu(&live->node);
 	pthread_mutex_unlock(&lock);
-	retire(&live->retired, free_live);
+}
+
+void registry_free(struct live *live)
+{
+	if (live->guarded)
+		retire(&live->retired, free_live);
+	else
+		free(live);
+}
+
+void registry_remove(struct live *live)
+{
+	registry_hide(live);
+	registry_free(live);
 }
 
 struct live *registry_find(const void *address)

@@ -32,9 +32,13 @@ struct live {
 	struct retired retired;
 };
 
-/* NULL if there is no memory. */
+/* NULL if there is no memory. Only guarded mappings can be found. */
 struct live *registry_add(const struct mapping *mapping, bool guarded, bool writable);
-/* The memory is still mapped; afterwards it may be unmapped. Frees @live later. */
+/* Cannot be found from now on: before its memory is unmapped. */
+void registry_hide(struct live *live);
+/* After that. */
+void registry_free(struct live *live);
+/* Both: the memory is still mapped, and may be unmapped afterwards. */
 void registry_remove(struct live *live);
 /* Between rcu_read_lock() and rcu_read_unlock(), and valid only there. Takes no lock. */
 struct live *registry_find(const void *address);

@@ -244,6 +244,12 @@ int sys_write_out(int fd)
 	return rc ? -errno : 0;
 }
 
+/* Clean pages leave the page cache, so that the next read comes from storage. A hint. */
+void sys_forget_pages(int fd, uint64_t offset, uint64_t length)
+{
+	posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
+}
+
 int sys_fchmod(int fd, mode_t mode)
 {
 	return fchmod(fd, mode) ? -errno : 0;
@@ -277,6 +283,17 @@ int sys_file_size_limit(uint64_t *ret)
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_FSIZE, &limit))
+		return -errno;
+	*ret = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
+	return 0;
+}
+
+/* How many descriptors there may be. */
+int sys_fd_limit(uint64_t *ret)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return -errno;
 	*ret = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
 	return 0;

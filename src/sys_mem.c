@@ -21,9 +21,15 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
+/* Asked once: a signal handler may call this. */
 size_t sys_page_size(void)
 {
-	return (size_t)sysconf(_SC_PAGESIZE);
+	static _Atomic size_t known;
+	size_t size = known;
+
+	if (!size)
+		known = size = (size_t)sysconf(_SC_PAGESIZE);
+	return size;
 }
 
 int sys_map(void *address, size_t length, int prot, int flags, int fd, uint64_t offset, void **ret)
@@ -69,6 +75,17 @@ int sys_drop_private(void *address, size_t length)
 int sys_no_hugepages(void *address, size_t length)
 {
 	return madvise(address, length, MADV_NOHUGEPAGE) && errno != EINVAL ? -errno : 0;
+}
+
+int sys_protect(void *address, size_t length, int prot)
+{
+	return mprotect(address, length, prot) ? -errno : 0;
+}
+
+/* A second mapping of the same shared memory, replacing what is at @to (mremap(2), old size 0). */
+int sys_share_mapping(void *from, size_t length, void *to)
+{
+	return mremap(from, 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
 }
 
 /*
