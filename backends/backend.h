@@ -16,6 +16,7 @@
  * @dirfd: directory of the file, or -1
  * @dir: its path, used if @dirfd is -1; may be NULL
  * @st: the file, looked at after it was opened
+ * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  * @options: what the caller wants
  * @editable: the image will be written to by its owner, and perhaps published
@@ -26,6 +27,7 @@ struct source_request {
 	int dirfd;
 	const char *dir;
 	const struct stat *st;
+	bool verity;
 	const struct fs_traits *fs;
 	const struct options *options;
 	bool editable;
@@ -60,6 +62,7 @@ struct image {
  * struct backend - operations of a source
  * @source: its SNAPMAP_SOURCE_* bit
  * @name: for people
+ * @rare: is only for few files; that it refuses another is not worth telling
  * @read_only: can serve struct snapmap
  * @editable: can serve struct snapmap_mut
  * @open: makes an image. Quiet: a failure says in @ret_step what could not be
@@ -70,6 +73,7 @@ struct image {
 struct backend {
 	uint32_t source;
 	const char *name;
+	bool rare;
 	bool read_only;
 	bool editable;
 	int (*open)(const struct source_request *request, struct image *ret, const char **ret_step);

@@ -14,12 +14,14 @@ int options_read(const struct snapmap_options *options, struct options *ret);
  * @fd: open for reading
  * @own_offset: nobody else uses this open file description
  * @st: what it was right after it was opened
+ * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  */
 struct source {
 	int fd;
 	bool own_offset;
 	struct stat st;
+	bool verity;
 	const struct fs_traits *fs;
 };
 

@@ -42,7 +42,7 @@ static int check_content(const struct source *s)
 static int look(struct source *s)
 {
 	uint64_t mount;
-	int rc = sys_fstat_mount(s->fd, &s->st, &mount);
+	int rc = sys_fstat_mount(s->fd, &s->st, &mount, &s->verity);
 
 	if (rc)
 		return error_set(rc, "stat", NULL);
