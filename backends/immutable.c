@@ -4,13 +4,14 @@
  * size, shares the page cache with all other readers, and only for reading.
  *
  * Who may be sure of that, and why:
- *  - fs-verity (ext4, f2fs, btrfs). It is enabled only while nobody has the file
- *    open for writing, or mapped for it: no descriptor and no mapping that could
- *    write is left over from before. From then on opening for writing and
+ *  - fs-verity on ext4 and f2fs. It is enabled only while nobody has the file open
+ *    for writing, or mapped for it (ETXTBSY): no descriptor and no mapping that
+ *    could write is left over from before. From then on opening for writing and
  *    truncation are refused to everybody, and there is no way to disable it. Also
  *    what the disk gives is compared with the hash, so that other bytes are an I/O
- *    error. Behind an overlay it says nothing: what statx(2) describes and what is
- *    mapped can be different files there.
+ *    error. On btrfs truncate(2) and O_TRUNC do cut such a file (seen on Linux 6.1);
+ *    it has reflinks. Behind an overlay fs-verity says nothing: what statx(2)
+ *    describes and what is mapped can be different files there.
  *  - erofs and squashfs. The kernel has no code that writes to them, so there is no
  *    open for writing, no truncation, and no mount option that would change this.
  *  - memory files (memfd_create(2)) with F_SEAL_WRITE and F_SEAL_SHRINK. The first
@@ -41,6 +42,8 @@
 
 #include "backends/backend.h"
 #include "src/sys.h"
+
+#define CHANGEABLE "it can be changed: not on erofs or squashfs, no fs-verity, no seals F_SEAL_WRITE and F_SEAL_SHRINK"
 
 /* Memory files have no name. Those of tmpfs that lost it have the seal that forbids seals. */
 static bool may_be_sealed(const struct source_request *r)
@@ -79,7 +82,7 @@ static int check_seals(const struct source_request *r, const char **ret_step)
 	*ret_step = "memory of huge pages";
 	if (r->fs->flags & FS_HUGE_PAGES)
 		return -EOPNOTSUPP;
-	*ret_step = "it lacks the seals F_SEAL_WRITE and F_SEAL_SHRINK";
+	*ret_step = CHANGEABLE;
 	seals = sys_seals(r->fd);
 	if (seals < 0 || (seals & needed) != needed)
 		return -EOPNOTSUPP;
@@ -92,11 +95,11 @@ static int check(const struct source_request *r, const char **ret_step)
 {
 	if (r->fs->flags & FS_NEVER_WRITTEN)
 		return 0;
-	if (r->verity && (r->fs->flags & FS_LOCAL) && !(r->fs->flags & FS_LAYERED))
+	if (r->verity && (r->fs->flags & FS_FIRM_VERITY))
 		return 0;
 	if (may_be_sealed(r))
 		return check_seals(r, ret_step);
-	*ret_step = "it can be changed: no fs-verity, no seals, not on erofs or squashfs";
+	*ret_step = CHANGEABLE;
 	return -EOPNOTSUPP;
 }
 

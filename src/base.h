@@ -53,6 +53,7 @@ struct fs_traits {
 #define FS_EVEN_TIMES (1u << 6)	   /* times are even seconds */
 #define FS_NEVER_WRITTEN (1u << 7) /* the kernel has no code that writes to it */
 #define FS_HUGE_PAGES (1u << 8)	   /* pages come from a limited pool: a hole of a mapping can be a signal */
+#define FS_FIRM_VERITY (1u << 9)   /* a file with fs-verity cannot be cut either */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);

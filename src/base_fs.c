@@ -13,7 +13,7 @@
 #define DISK (FS_LOCAL | FS_WRITE_BACK)
 
 static const struct fs_traits known[] = {
-	{0xef53, "ext4", DISK | FS_FINE_TIMES},
+	{0xef53, "ext4", DISK | FS_FINE_TIMES | FS_FIRM_VERITY},
 	{0x58465342, "xfs", DISK | FS_FINE_TIMES},
 	{0x9123683e, "btrfs", DISK | FS_FINE_TIMES},
 	{0x01021994, "tmpfs", FS_LOCAL | FS_FINE_TIMES | FS_IN_MEMORY},
@@ -21,7 +21,7 @@ static const struct fs_traits known[] = {
 	{0x958458f6, "hugetlbfs", FS_LOCAL | FS_IN_MEMORY | FS_HUGE_PAGES},
 	{0x794c7630, "overlay", FS_LOCAL | FS_LAYERED},
 	{0xca451a4e, "bcachefs", DISK},
-	{0xf2f52010, "f2fs", DISK},
+	{0xf2f52010, "f2fs", DISK | FS_FIRM_VERITY},
 	{0x2fc12fc1, "zfs", FS_LOCAL},
 	{0xe0f5e1e2, "erofs", DISK | FS_NEVER_WRITTEN},
 	{0x73717368, "squashfs", DISK | FS_NEVER_WRITTEN},
