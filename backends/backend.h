@@ -27,6 +27,7 @@ struct lease_terms {
  * @dirfd: directory of the file, or -1
  * @dir: its path, used if @dirfd is -1; may be NULL
  * @st: the file, looked at after it was opened
+ * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  * @mount: number of its mount, never used again, or 0
  * @options: what the caller wants
@@ -41,6 +42,7 @@ struct source_request {
 	int dirfd;
 	const char *dir;
 	const struct stat *st;
+	bool verity;
 	const struct fs_traits *fs;
 	uint64_t mount;
 	const struct options *options;
@@ -79,6 +81,7 @@ struct image {
  * struct backend - operations of a source
  * @source: its SNAPMAP_SOURCE_* bit
  * @name: for people
+ * @rare: is only for few files; that it refuses another is not worth telling
  * @read_only: can serve struct snapmap
  * @editable: can serve struct snapmap_mut
  * @in_place: its image is the file itself
@@ -90,6 +93,7 @@ struct image {
 struct backend {
 	uint32_t source;
 	const char *name;
+	bool rare;
 	bool read_only;
 	bool editable;
 	bool in_place;

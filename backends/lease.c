@@ -11,7 +11,9 @@
  *
  *  1. The kernel grants a read lease only if no open file description and no
  *     mapping in the whole system may write to the inode: a shared writable mapping
- *     keeps its description, and so the count of writers, also after close(2). The
+ *     keeps its description, and so the count of writers, also after close(2).
+ *     Files that the kernel makes itself (memfd) have writers that are not counted, and
+ *     are not leased. The
  *     check and the grant are made under the lock that an open for writing takes
  *     when it looks for leases, after it has counted itself: one of the two sees the
  *     other.
@@ -20,7 +22,10 @@
  *     Bytes are changed by nothing that needs no such descriptor: rename and unlink
  *     change names only; FICLONE, EXCHANGE_RANGE, fallocate and copy_file_range into
  *     the file need one. File systems where changes can come from elsewhere (network,
- *     FUSE, the layers of overlayfs) are not leased.
+ *     FUSE, the layers of overlayfs) are not leased. One way around is left to the
+ *     caller: truncate(2) through a mounted overlayfs does not look for leases on the
+ *     file in its upper layer (seen on 6.18), so whoever maps files in the upper
+ *     directory of a mounted overlay must ask for another source.
  *  3. The size is read after the grant, and the mapping is made after it: both show
  *     the file as it was at that instant, and so does every page that is read later.
  *  4. When a writer comes the kernel marks the lease and sends a signal to the thread
@@ -68,6 +73,15 @@ static bool holes_can_fault(const struct source_request *r)
 	return (r->fs->flags & FS_IN_MEMORY) && r->st->st_blocks * 512 < r->st->st_size;
 }
 
+/*
+ * A memfd, or System V shared memory: the kernel makes their first description without
+ * counting it as a writer, so a lease would be granted beside it.
+ */
+static bool is_kernel_made(const struct source_request *r)
+{
+	return (r->fs->flags & FS_IN_MEMORY) && !r->st->st_nlink;
+}
+
 static const char *why_not(const struct source_request *r)
 {
 	if (!r->lease)
@@ -76,6 +90,8 @@ static const char *why_not(const struct source_request *r)
 		return "this file system is not known to honour leases";
 	if (!r->own_offset)
 		return "the file could not be opened anew";
+	if (is_kernel_made(r))
+		return "a memfd may have writers that the kernel does not count";
 	if (holes_can_fault(r))
 		return "holes of a file system in memory are no memory yet";
 	return NULL;

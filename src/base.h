@@ -45,14 +45,17 @@ struct fs_traits {
 	const char *name;
 	unsigned flags;
 };
-#define FS_LOCAL (1u << 0)	/* all changes go through this kernel */
-#define FS_WRITE_BACK (1u << 1) /* stores through shared mappings move ctime after each write-out */
-#define FS_FINE_TIMES (1u << 2) /* multigrain timestamps from Linux 6.13 */
-#define FS_PSEUDO (1u << 3)	/* made up while being read */
-#define FS_IN_MEMORY (1u << 4)	/* reading a hole of a mapping allocates; pages are memory anyway */
-#define FS_LAYERED (1u << 5)	/* what counts is the file system below */
-#define FS_EVEN_TIMES (1u << 6) /* times are even seconds */
-#define FS_LEASES (1u << 7)	/* each change begins with an open that breaks leases */
+#define FS_LOCAL (1u << 0)	   /* all changes go through this kernel */
+#define FS_WRITE_BACK (1u << 1)	   /* stores through shared mappings move ctime after each write-out */
+#define FS_FINE_TIMES (1u << 2)	   /* multigrain timestamps from Linux 6.13 */
+#define FS_PSEUDO (1u << 3)	   /* made up while being read */
+#define FS_IN_MEMORY (1u << 4)	   /* reading a hole of a mapping allocates; pages are memory anyway */
+#define FS_LAYERED (1u << 5)	   /* what counts is the file system below */
+#define FS_EVEN_TIMES (1u << 6)	   /* times are even seconds */
+#define FS_NEVER_WRITTEN (1u << 7) /* the kernel has no code that writes to it */
+#define FS_HUGE_PAGES (1u << 8)	   /* pages come from a limited pool: a hole of a mapping can be a signal */
+#define FS_FIRM_VERITY (1u << 9)   /* a file with fs-verity cannot be cut either */
+#define FS_LEASES (1u << 10)	   /* each change begins with an open that breaks leases */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);

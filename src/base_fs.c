@@ -13,18 +13,18 @@
 #define DISK (FS_LOCAL | FS_WRITE_BACK)
 
 static const struct fs_traits known[] = {
-	{0xef53, "ext4", DISK | FS_FINE_TIMES | FS_LEASES},
+	{0xef53, "ext4", DISK | FS_FINE_TIMES | FS_LEASES | FS_FIRM_VERITY},
 	{0x58465342, "xfs", DISK | FS_FINE_TIMES | FS_LEASES},
 	{0x9123683e, "btrfs", DISK | FS_FINE_TIMES | FS_LEASES},
 	{0x01021994, "tmpfs", FS_LOCAL | FS_FINE_TIMES | FS_IN_MEMORY | FS_LEASES},
 	{0x858458f6, "ramfs", FS_LOCAL | FS_IN_MEMORY | FS_LEASES},
-	{0x958458f6, "hugetlbfs", FS_LOCAL | FS_IN_MEMORY},
+	{0x958458f6, "hugetlbfs", FS_LOCAL | FS_IN_MEMORY | FS_HUGE_PAGES},
 	{0x794c7630, "overlay", FS_LOCAL | FS_LAYERED},
 	{0xca451a4e, "bcachefs", DISK | FS_LEASES},
-	{0xf2f52010, "f2fs", DISK | FS_LEASES},
+	{0xf2f52010, "f2fs", DISK | FS_LEASES | FS_FIRM_VERITY},
 	{0x2fc12fc1, "zfs", FS_LOCAL},
-	{0xe0f5e1e2, "erofs", DISK},
-	{0x73717368, "squashfs", DISK},
+	{0xe0f5e1e2, "erofs", DISK | FS_NEVER_WRITTEN},
+	{0x73717368, "squashfs", DISK | FS_NEVER_WRITTEN},
 	{0x4d44, "vfat", DISK | FS_EVEN_TIMES},
 	{0x2011bab0, "exfat", DISK},
 	{0x7366746e, "ntfs3", DISK},

@@ -15,6 +15,7 @@ int options_read(const struct snapmap_options *options, struct options *ret);
  * @own_offset: nobody else uses this open file description
  * @st: what it was right after it was opened
  * @mount: number of its mount, never used again, or 0
+ * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  */
 struct source {
@@ -22,6 +23,7 @@ struct source {
 	bool own_offset;
 	struct stat st;
 	uint64_t mount;
+	bool verity;
 	const struct fs_traits *fs;
 };
 

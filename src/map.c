@@ -140,6 +140,7 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 		.dirfd = dirfd,
 		.dir = dir,
 		.st = &source->st,
+		.verity = source->verity,
 		.fs = source->fs,
 		.mount = source->mount,
 		.options = options,

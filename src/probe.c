@@ -28,6 +28,7 @@ static void probe_sources(const struct source *source, int dirfd, struct snapmap
 		.own_offset = source->own_offset,
 		.dirfd = dirfd,
 		.st = &source->st,
+		.verity = source->verity,
 		.fs = source->fs,
 		.mount = source->mount,
 		.options = &none,

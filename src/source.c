@@ -42,7 +42,7 @@ static int check_content(const struct source *s)
 
 static int look(struct source *s)
 {
-	int rc = sys_fstat_mount(s->fd, &s->st, &s->mount);
+	int rc = sys_fstat_mount(s->fd, &s->st, &s->mount, &s->verity);
 
 	if (rc)
 		return error_set(rc, "stat", NULL);

@@ -24,7 +24,7 @@ int sys_dup(int fd);
 void sys_close(int fd);
 int sys_fd_flags(int fd);
 int sys_fstat(int fd, struct stat *ret);
-int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount);
+int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount, bool *ret_verity);
 int sys_fstat_fresh(int fd, struct stat *ret);
 int sys_fstatat_fresh(int dirfd, const char *path, int flags, struct stat *ret);
 int sys_fstatat(int dirfd, const char *path, int flags, struct stat *ret);
@@ -99,6 +99,7 @@ int sys_share_mapping(void *from, size_t length, void *to);
 int sys_populate(const void *address, size_t length);
 int sys_memfd(const char *name);
 int sys_seal(int fd, int seals);
+int sys_seals(int fd);
 uint64_t sys_memory_size(void);
 
 /* sys_pagemap.c: which pages were written */

@@ -144,6 +144,14 @@ int sys_seal(int fd, int seals)
 	return fcntl(fd, F_ADD_SEALS, seals) ? -errno : 0;
 }
 
+/* The seals that a file has, F_SEAL_*. -EINVAL if its kind can have none. */
+int sys_seals(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals < 0 ? -errno : seals;
+}
+
 uint64_t sys_memory_size(void)
 {
 	struct sysinfo info;

@@ -29,7 +29,15 @@ struct snapmap_range {
 #define SNAPMAP_INHERIT (1u << 4)  /* the bytes stay right in a child of fork() */
 #define SNAPMAP_SPILL (1u << 5)	   /* edits larger than memory; -EOPNOTSUPP where not built */
 
-/* snapmap_options.source: zero, or exactly one of these */
+/*
+ * snapmap_options.source: zero, or exactly one of these.
+ *
+ * IMMUTABLE maps the file itself, for struct snapmap only: files on erofs and
+ * squashfs, with fs-verity on ext4 and f2fs, and memory files with F_SEAL_WRITE and
+ * F_SEAL_SHRINK. What it trusts in is whoever may write to the device or image file
+ * below erofs and squashfs. REFLINK shares the file's extents, COPY copies its
+ * bytes. The others are not built in.
+ */
 #define SNAPMAP_SOURCE_AUTO 0u
 #define SNAPMAP_SOURCE_IMMUTABLE (1u << 0)
 #define SNAPMAP_SOURCE_LEASE (1u << 1)
