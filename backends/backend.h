@@ -11,13 +11,15 @@
 
 /**
  * struct lease_terms - how breaks of leases are served
- * @enter: the thread to tell of breaks of a lease on @fd, or a negative errno if
- *	there are to be no more leases
+ * @weight: bytes that would have to be copied if all leases broke at once
+ * @enter: the thread to tell of breaks of a lease on @fd, or a negative errno:
+ *	-EMFILE if there are to be no more leases. Adds to the weight.
  * @leave: takes back one enter(); whoever gets an image under a lease does it later
  */
 struct lease_terms {
-	pid_t (*enter)(int fd);
-	void (*leave)(void);
+	uint64_t (*weight)(void);
+	pid_t (*enter)(int fd, uint64_t weight);
+	void (*leave)(uint64_t weight);
 };
 
 /**
@@ -33,6 +35,7 @@ struct lease_terms {
  * @options: what the caller wants
  * @editable: the image will be written to by its owner, and perhaps published
  * @lease: if the file may be leased
+ * @generation: how often the process had forked before the file was opened
  * @unchanging: the file does not change meanwhile, but will soon: a private image is
  *	needed, and no proof that it is a point in time
  */
@@ -48,6 +51,7 @@ struct source_request {
 	const struct options *options;
 	bool editable;
 	const struct lease_terms *lease;
+	unsigned generation;
 	bool unchanging;
 };
 
@@ -60,6 +64,7 @@ struct source_request {
  * @consistency: SNAPMAP_CONSISTENCY_*
  * @extents: extents that had to be shared, 0 if none
  * @bytes_copied: bytes that had to be copied
+ * @weight: bytes that would have to be copied if its lease broke
  * @linkable: may be given a name in the file's directory, and so become the file
  * @unlimited: nameless memory, which no full file system can run out of
  * @stamp: editable images only: the file was in this state no later than the
@@ -72,6 +77,7 @@ struct image {
 	uint32_t consistency;
 	uint64_t extents;
 	uint64_t bytes_copied;
+	uint64_t weight;
 	bool linkable;
 	bool unlimited;
 	struct stamp stamp;

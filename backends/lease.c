@@ -19,6 +19,9 @@
  *     other.
  *  2. From the grant on every way to change bytes begins with an open for writing or
  *     with truncate(2). Both look for leases first, and wait (or fail, O_NONBLOCK).
+ *     The exception is open(2) with O_RDONLY and O_TRUNC, which cuts a file without a
+ *     look at leases: so only files are leased that nobody but their owner may write
+ *     to, and that user is left to not do that.
  *     Bytes are changed by nothing that needs no such descriptor: rename and unlink
  *     change names only; FICLONE, EXCHANGE_RANGE, fallocate and copy_file_range into
  *     the file need one. File systems where changes can come from elsewhere (network,
@@ -29,11 +32,12 @@
  *  3. The size is read after the grant, and the mapping is made after it: both show
  *     the file as it was at that instant, and so does every page that is read later.
  *  4. When a writer comes the kernel marks the lease and sends a signal to the thread
- *     that serves breaks. The handle is entered in the table of leased files after the
- *     grant, so a signal may come before it can be found there: all between is an RCU
- *     read-side section, and the thread waits for a grace period if an open is under
- *     way, and looks again. A signal that comes while one is pending is merged with it, so each one makes
- *     the thread look at all leases.
+ *     that serves breaks. A signal that comes while one is pending is merged with it,
+ *     so each one makes the thread look at all leases in the table. The entry is made
+ *     after the grant, so a signal may come before it is there: opens between the two
+ *     are counted, and the thread waits for those that had begun, and looks again
+ *     (src/lease_watch.c). Now and then it looks without being told, for the kernel
+ *     does not send signals between users.
  *  5. The writer still waits while the image is made from the unchanged file. It is
  *     mapped over the old addresses in one step: a reader's page fault waits for the
  *     lock of the address space, and finds either the file or the image, with the
@@ -41,7 +45,8 @@
  *     of its entry, so no address that was given back is mapped over.
  *  6. Only then the lease is given up, and the answer to that call tells whether it
  *     stood until then. The kernel takes a lease away after
- *     /proc/sys/fs/lease-break-time. When half of that time is over, a second thread
+ *     /proc/sys/fs/lease-break-time. A second thread looks at all leases while breaks
+ *     are being served; when half of that time is over for one, served or not, it
  *     takes the pages of the file out of reach first: the handle is lost, which it
  *     says by a fault and by its sticky error, and never shows wrong bytes. So files
  *     are not leased whose copy would take a large part of that time.
@@ -61,16 +66,32 @@
 #include "backends/backend.h"
 #include "src/sys.h"
 
-/* Copied in a moment on whatever there is. */
+/* Copied in a moment on whatever there is; and how much of that may be leased without a measurement. */
 #define SMALL ((uint64_t)16 << 20)
+#define SMALL_IN_ALL ((uint64_t)256 << 20)
+#define LIMITS_IN_ALL 4 /* times what is copied in the time for one */
 
 /*
  * Reading a hole of a file system in memory takes a page of it, and if it is full
- * that is a signal.
+ * that is a signal. Blocks beyond the end, and huge pages, make the number of blocks
+ * say nothing.
  */
 static bool holes_can_fault(const struct source_request *r)
 {
-	return (r->fs->flags & FS_IN_MEMORY) && r->st->st_blocks * 512 < r->st->st_size;
+	uint64_t size = (uint64_t)r->st->st_size, blocks = (uint64_t)r->st->st_blocks * 512, hole;
+
+	if (!(r->fs->flags & FS_IN_MEMORY) || blocks == ((size + 4095) & ~(uint64_t)4095))
+		return false;
+	return blocks < size || !r->own_offset || sys_seek_hole(r->fd, 0, &hole) || hole < size;
+}
+
+/*
+ * Whoever may write could cut the file without any lease being looked for: with
+ * O_RDONLY|O_TRUNC (seen on 6.18). Our own user is trusted not to, others are not.
+ */
+static bool others_may_write(const struct source_request *r)
+{
+	return r->st->st_mode & (S_IWGRP | S_IWOTH);
 }
 
 /*
@@ -90,6 +111,8 @@ static const char *why_not(const struct source_request *r)
 		return "this file system is not known to honour leases";
 	if (!r->own_offset)
 		return "the file could not be opened anew";
+	if (others_may_write(r))
+		return "others may write to it, and could cut it in a way that leases do not see";
 	if (is_kernel_made(r))
 		return "a memfd may have writers that the kernel does not count";
 	if (holes_can_fault(r))
@@ -97,10 +120,13 @@ static const char *why_not(const struct source_request *r)
 	return NULL;
 }
 
-/* Would whoever comes to write have to wait for long? */
-static bool takes_too_long(const struct source_request *r, uint64_t size)
+/*
+ * Would whoever comes to write have to wait for long, or all of them together too
+ * long? Else *@ret_weight is what would have to be copied.
+ */
+static bool takes_too_long(const struct source_request *r, uint64_t size, uint64_t *ret_weight)
 {
-	uint64_t limit = r->options->lease_limit, by_rate, space;
+	uint64_t limit = r->options->lease_limit, all = r->lease->weight() + size, by_rate, space;
 	struct imaging_request imaging = {
 		.fd = r->fd,
 		.dirfd = r->dirfd,
@@ -111,16 +137,36 @@ static bool takes_too_long(const struct source_request *r, uint64_t size)
 		.mount = r->mount,
 	};
 
-	if (size <= (limit ? limit : SMALL) && size <= SMALL)
+	*ret_weight = size;
+	if (size <= SMALL && all <= SMALL_IN_ALL && size <= (limit ? limit : SMALL))
 		return false;
+	if (file_size_allowed(size))
+		return true;
 	imaging_limit(&imaging, &by_rate, &space);
-	if (by_rate == UINT64_MAX)
+	if (by_rate == UINT64_MAX) {
+		*ret_weight = 0;
 		return false;
-	return size > space || size > (limit ? limit : by_rate);
+	}
+	if (size > (limit ? limit : by_rate))
+		return true;
+	return !limit && (all > space || all / LIMITS_IN_ALL > by_rate);
+}
+
+/* Under the grant. */
+static int look_at_size(const struct source_request *r, struct image *image, const char **ret_step)
+{
+	uint64_t weight;
+	int rc = sys_size(r->fd, &image->size);
+
+	if (rc || image->size <= (uint64_t)r->st->st_size)
+		return rc;
+	*ret_step = "it grew meanwhile";
+	return takes_too_long(r, image->size, &weight) ? -EAGAIN : 0;
 }
 
 static int lease_open(const struct source_request *r, struct image *ret, const char **ret_step)
 {
+	const struct options *o = r->options;
 	struct image image = {
 		.fd = r->fd,
 		.source = SNAPMAP_SOURCE_LEASE,
@@ -133,28 +179,25 @@ static int lease_open(const struct source_request *r, struct image *ret, const c
 	if (*ret_step)
 		return -EOPNOTSUPP;
 	*ret_step = "whoever wants to write to it would have to wait for a copy for too long";
-	if (takes_too_long(r, (uint64_t)r->st->st_size))
+	if (takes_too_long(r, (uint64_t)r->st->st_size, &image.weight))
 		return -EFBIG;
 	*ret_step = "asking whether to go on";
-	if (r->options->progress && r->options->progress(r->options->progress_arg, 0, (uint64_t)r->st->st_size))
+	if (o->progress && o->progress(o->progress_arg, 0, (uint64_t)r->st->st_size))
 		return -ECANCELED;
-	*ret_step = "the descriptors for leases are used up";
-	owner = r->lease->enter(r->fd);
+	owner = r->lease->enter(r->fd, image.weight);
+	*ret_step =
+		owner == -EMFILE ? "the descriptors for leases are used up" : "starting the thread that watches leases";
 	if (owner < 0)
 		return owner;
 	*ret_step = "taking a lease";
 	rc = sys_lease_take(r->fd, owner);
 	if (!rc) {
-		rc = sys_size(r->fd, &image.size);
-		if (!rc && image.size > (uint64_t)r->st->st_size && takes_too_long(r, image.size)) {
-			*ret_step = "it grew meanwhile";
-			rc = -EAGAIN;
-		}
+		rc = look_at_size(r, &image, ret_step);
 		if (rc)
 			sys_lease_drop(r->fd);
 	}
 	if (rc) {
-		r->lease->leave();
+		r->lease->leave(image.weight);
 		return rc;
 	}
 	*ret = image;
@@ -169,7 +212,7 @@ static int lease_probe(const struct source_request *r, const char **ret_step)
 	if (rc)
 		return rc;
 	sys_lease_drop(r->fd);
-	r->lease->leave();
+	r->lease->leave(image.weight);
 	return 0;
 }
 

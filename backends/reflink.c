@@ -150,6 +150,21 @@ static int clone_stamped(const struct source_request *r, int fd, struct stamp *r
 	return rc;
 }
 
+/* Fills @fd, and sets size and stamp. */
+static int clone_checked(const struct source_request *r, int fd, struct image *image, const char **ret_step)
+{
+	int rc;
+
+	*ret_step = "sharing extents";
+	rc = r->editable ? clone_stamped(r, fd, &image->stamp) : clone_whole(r, fd);
+	if (!rc)
+		rc = sys_size(fd, &image->size);
+	if (rc)
+		return rc;
+	*ret_step = "the clone is shorter than the file";
+	return check_size(r, image->size);
+}
+
 static int reflink_open(const struct source_request *r, struct image *ret, const char **ret_step)
 {
 	struct image image = {.source = SNAPMAP_SOURCE_REFLINK, .consistency = SNAPMAP_CONSISTENCY_POINT_IN_TIME};
@@ -165,13 +180,10 @@ static int reflink_open(const struct source_request *r, struct image *ret, const
 	sys_now(&start);
 	rc = file_size_allowed((uint64_t)r->st->st_size);
 	if (!rc)
-		rc = r->editable ? clone_stamped(r, fd, &image.stamp) : clone_whole(r, fd);
-	if (!rc)
-		rc = sys_size(fd, &image.size);
-	if (rc)
-		return rc;
-	*ret_step = "the clone is shorter than the file";
-	rc = check_size(r, image.size);
+		rc = clone_checked(r, fd, &image, ret_step);
+	/* A file that changes all the time may look like one that does not: a second clone tells. */
+	if (rc == -EIO && !sys_ftruncate(fd, 0))
+		rc = clone_checked(r, fd, &image, ret_step);
 	if (rc)
 		return rc;
 	image.extents = count_extents(fd, &start);

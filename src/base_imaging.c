@@ -19,29 +19,44 @@
 #define SAMPLE ((uint64_t)4 << 20)
 #define SPACE_VALID_NS ((uint64_t)1000000000)
 
-struct place_cost {
-	uint64_t key;	   /* 0: free */
-	uint64_t limit;	   /* by the rate of copying; UINT64_MAX: extents are shared */
-	uint64_t space;	   /* what would fit */
-	uint64_t asked_at; /* when, by sys_now_ns() */
+/* What is known of a directory, and of a mount. Key 0: nothing. */
+struct known_sharing {
+	uint64_t key;
+	bool shares;
+};
+
+struct known_rate {
+	uint64_t key;
+	uint64_t limit;
+	uint64_t space;
+	uint64_t asked_at; /* for the space, by sys_now_ns() */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct place_cost known[64];
+static struct known_sharing sharing[256];
+static struct known_rate rates[64];
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
 	return (hash ^ value) * 0x100000001b3;
 }
 
-/* FNV-1a. What decides is the mount, the directory and who may write to it. 0: not to be remembered. */
-static uint64_t key_of(const struct imaging_request *r)
+/* FNV-1a. Who asks matters, for not everybody may write everywhere. */
+static uint64_t key_of_mount(const struct imaging_request *r)
 {
 	uint64_t hash = mix(mix(0xcbf29ce484222325, r->mount), geteuid());
 
-	if (!r->mount || !r->dir)
-		return 0;
-	for (const char *p = r->dir; *p; p++)
+	return hash ? hash : 1;
+}
+
+static uint64_t key_of_directory(const struct imaging_request *r)
+{
+	uint64_t hash = key_of_mount(r);
+	struct stat st;
+
+	if (r->dirfd >= 0 && !sys_fstat(r->dirfd, &st))
+		hash = mix(mix(hash, st.st_ino), st.st_dev);
+	for (const char *p = r->dirfd < 0 && r->dir ? r->dir : ""; *p; p++)
 		hash = mix(hash, (unsigned char)*p);
 	return hash ? hash : 1;
 }
@@ -86,7 +101,7 @@ static uint64_t measure(const struct imaging_request *r)
 	copy.to = fd;
 	sys_forget_pages(r->fd, from, SAMPLE);
 	start = sys_now_ns();
-	if (sparse_copy_range(&copy, from, SAMPLE, 0, &written))
+	if (sparse_copy_range(&copy, from, SAMPLE, 0, &written) || written != SAMPLE)
 		return 0;
 	took = sys_now_ns() - start;
 	return SAMPLE * (IMAGING_NS / (took / 1024 + 1)) / 1024;
@@ -103,37 +118,50 @@ static uint64_t space_for(const struct imaging_request *r)
 	return space > memory / 8 ? space : memory / 8;
 }
 
-static void find_out(const struct imaging_request *r, struct place_cost *cost)
+static bool does_share(const struct imaging_request *r)
 {
-	uint64_t now = sys_now_ns();
+	uint64_t key = key_of_directory(r);
+	struct known_sharing *k = &sharing[key % 256];
 
-	if (!cost->limit)
-		cost->limit = shares_extents(r) ? UINT64_MAX : measure(r);
-	if (cost->limit != UINT64_MAX && (!cost->asked_at || now - cost->asked_at > SPACE_VALID_NS)) {
-		cost->space = space_for(r);
-		cost->asked_at = now;
+	if (k->key != key)
+		*k = (struct known_sharing){.key = key, .shares = shares_extents(r)};
+	return k->shares;
+}
+
+static const struct known_rate *rate_of(const struct imaging_request *r)
+{
+	uint64_t key = key_of_mount(r), now = sys_now_ns();
+	struct known_rate *k = &rates[key % 64];
+
+	if (k->key != key)
+		*k = (struct known_rate){.key = key};
+	/* What could not be measured is measured again. */
+	if (!k->limit)
+		k->limit = measure(r);
+	if (!k->asked_at || now - k->asked_at > SPACE_VALID_NS) {
+		k->space = space_for(r);
+		k->asked_at = now;
 	}
+	return k;
 }
 
 /*
  * Quiet. UINT64_MAX: extents are shared. @ret_space: what would fit where they are
- * not. A thread that finds the lock taken does without memory: in a child of
- * fork() it may be taken for good.
+ * not. Whoever finds the lock taken gets 0, that is, no lease: others are measuring
+ * just now, or this is a child of fork() where it is taken for good.
  */
 void imaging_limit(const struct imaging_request *r, uint64_t *ret_limit, uint64_t *ret_space)
 {
-	uint64_t key = key_of(r);
-	struct place_cost alone = {0}, *cost = &alone;
-	bool locked = key && !pthread_mutex_trylock(&lock);
+	*ret_limit = *ret_space = 0;
+	if (pthread_mutex_trylock(&lock))
+		return;
+	if (does_share(r)) {
+		*ret_limit = UINT64_MAX;
+	} else {
+		const struct known_rate *k = rate_of(r);
 
-	if (locked) {
-		cost = &known[key % 64];
-		if (cost->key != key)
-			*cost = (struct place_cost){.key = key};
+		*ret_limit = k->limit;
+		*ret_space = k->space;
 	}
-	find_out(r, cost);
-	*ret_limit = cost->limit;
-	*ret_space = cost->space;
-	if (locked)
-		pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&lock);
 }

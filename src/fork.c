@@ -24,33 +24,45 @@ static int registered;
 
 static void before(void)
 {
+	/* A first read-side section would take a lock that the next call keeps. */
+	rcu_read_lock();
+	rcu_read_unlock();
+	/* First: whoever waits for a grace period holds none of our locks, but may wait for those who want one. */
+	urcu_bp_before_fork();
 	lease_before_fork();
 	registry_lock();
 	retire_lock();
-	urcu_bp_before_fork();
 }
 
 static void after_in_parent(void)
 {
-	urcu_bp_after_fork_parent();
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork();
+	urcu_bp_after_fork_parent();
 }
 
 static void after_in_child(void)
 {
-	urcu_bp_after_fork_child();
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork_in_child();
+	urcu_bp_after_fork_child();
 }
+
+/* Before main(), so that no fork is missed. */
+__attribute__((constructor)) static void start_early(void);
 
 static void start_counting(void)
 {
 	registered = -pthread_atfork(before, after_in_parent, after_in_child);
+}
+
+static void start_early(void)
+{
+	pthread_once(&once, start_counting);
 }
 
 int fork_generation(unsigned *ret)

@@ -16,6 +16,7 @@ int options_read(const struct snapmap_options *options, struct options *ret);
  * @st: what it was right after it was opened
  * @mount: number of its mount, never used again, or 0
  * @verity: it is protected by fs-verity, found by the same look
+ * @generation: fork_generation() before it was opened
  * @fs: its file system
  */
 struct source {
@@ -23,6 +24,7 @@ struct source {
 	bool own_offset;
 	struct stat st;
 	uint64_t mount;
+	unsigned generation;
 	bool verity;
 	const struct fs_traits *fs;
 };

@@ -22,7 +22,7 @@
 #define ALWAYS_ALLOWED 8 /* leases, without a look at the limit on descriptors */
 
 static struct cds_lfht *table;
-static atomic_uint entries;
+static atomic_ullong weight;				 /* of all leases, and of opens that may become one */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* nothing enters the table during a fork */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -50,18 +50,6 @@ static int match(struct cds_lfht_node *node, const void *key)
 	return l->ino == k->ino && l->dev == k->dev;
 }
 
-/* Within a read-side section. */
-static struct leased *find(dev_t dev, ino_t ino)
-{
-	struct key key = {dev, ino};
-	struct cds_lfht_iter iter;
-	struct cds_lfht_node *node;
-
-	cds_lfht_lookup(table, hash(dev, ino), match, &key, &iter);
-	node = cds_lfht_iter_get_node(&iter);
-	return node ? caa_container_of(node, struct leased, node) : NULL;
-}
-
 static void free_leased(struct retired *retired)
 {
 	struct leased *l = caa_container_of(retired, struct leased, retired);
@@ -69,6 +57,51 @@ static void free_leased(struct retired *retired)
 	pthread_mutex_destroy(&l->lock);
 	free(l->tmpdir);
 	free(l);
+}
+
+void lease_put(struct leased *l)
+{
+	if (atomic_fetch_sub(&l->refs, 1) == 1)
+		retire(&l->retired, free_leased);
+}
+
+/* False if the last one has left already. */
+static bool get(struct leased *l)
+{
+	unsigned refs = atomic_load(&l->refs);
+
+	while (refs && !atomic_compare_exchange_weak(&l->refs, &refs, refs + 1))
+		;
+	return refs;
+}
+
+/*
+ * A thread's first read-side section takes a lock of liburcu, which a fork holds
+ * while it waits for ours. So it comes before them.
+ */
+static void become_reader(void)
+{
+	rcu_read_lock();
+	rcu_read_unlock();
+}
+
+/* The entry of a file, to be put back, or NULL. Waits for nobody. */
+static struct leased *find(dev_t dev, ino_t ino)
+{
+	struct key key = {dev, ino};
+	struct cds_lfht_iter iter;
+	struct cds_lfht_node *node;
+	struct leased *l = NULL;
+
+	rcu_read_lock();
+	cds_lfht_lookup(table, hash(dev, ino), match, &key, &iter);
+	node = cds_lfht_iter_get_node(&iter);
+	if (node)
+		l = caa_container_of(node, struct leased, node);
+	if (l && !get(l))
+		l = NULL;
+	rcu_read_unlock();
+	return l;
 }
 
 /* --- the budget */
@@ -89,12 +122,7 @@ static bool fits_budget(int fd)
 	return users <= limit / 2 && (uint64_t)fd < limit - limit / 8;
 }
 
-/*
- * A break may come after the grant and before the entry into the table, where the
- * watcher looks. So all between is a read-side section, and the watcher waits for the
- * end of those.
- */
-static pid_t enter(int fd)
+static pid_t enter(int fd, uint64_t more)
 {
 	pid_t owner;
 
@@ -102,22 +130,31 @@ static pid_t enter(int fd)
 	if (!table)
 		return -ENOMEM;
 	owner = lease_watch_enter();
-	if (owner > 0 && !fits_budget(fd)) {
+	if (owner < 0)
+		return owner;
+	if (!fits_budget(fd)) {
+		lease_watch_entered();
 		lease_watch_leave();
 		return -EMFILE;
 	}
-	if (owner > 0)
-		rcu_read_lock();
+	atomic_fetch_add(&weight, more);
 	return owner;
 }
 
-static void leave(void)
+static void leave(uint64_t less)
 {
-	rcu_read_unlock();
+	lease_watch_entered();
+	atomic_fetch_sub(&weight, less);
 	lease_watch_leave();
 }
 
+static uint64_t present_weight(void)
+{
+	return atomic_load(&weight);
+}
+
 const struct lease_terms lease_terms = {
+	.weight = present_weight,
 	.enter = enter,
 	.leave = leave,
 };
@@ -145,33 +182,37 @@ static int map_into(struct leased *l, bool guarded, struct mapping *ret_mapping,
 	return 0;
 }
 
-int lease_share(const struct stat *st, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret)
+/* Maps a file that others have leased, if that lasts. */
+static int map_others(struct leased *l, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret)
 {
-	struct leased *l;
-	int rc = -ENOENT;
+	int rc = -EAGAIN;
 
-	if (!lease_watch_users())
-		return rc;
-	rcu_read_lock();
-	l = find(st->st_dev, st->st_ino);
-	if (l) {
-		pthread_mutex_lock(&l->lock);
-		if (atomic_load(&l->state) == LEASE_HELD)
-			rc = map_into(l, guarded, ret_mapping, ret);
-		pthread_mutex_unlock(&l->lock);
-	}
-	rcu_read_unlock();
+	pthread_mutex_lock(&l->lock);
+	if (atomic_load(&l->state) == LEASE_HELD)
+		rc = map_into(l, guarded, ret_mapping, ret);
+	pthread_mutex_unlock(&l->lock);
 	return rc;
 }
 
-static struct leased *create(int fd, const struct source_request *r, uint64_t size)
+int lease_share(const struct stat *st, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret)
+{
+	struct leased *l = lease_watch_users() && table ? find(st->st_dev, st->st_ino) : NULL;
+	int rc;
+
+	if (!l)
+		return -ENOENT;
+	rc = map_others(l, guarded, ret_mapping, ret);
+	lease_put(l);
+	return rc;
+}
+
+static struct leased *create(int fd, const struct source_request *r, uint64_t size, uint64_t of_weight)
 {
 	struct leased *l = (struct leased *)calloc(1, sizeof(*l));
 
 	if (!l)
 		return NULL;
-	if (fork_generation(&l->generation) || (r->options->tmpdir && !(l->tmpdir = strdup(r->options->tmpdir))) ||
-	    pthread_mutex_init(&l->lock, NULL)) {
+	if ((r->options->tmpdir && !(l->tmpdir = strdup(r->options->tmpdir))) || pthread_mutex_init(&l->lock, NULL)) {
 		free(l->tmpdir);
 		free(l);
 		return NULL;
@@ -183,100 +224,96 @@ static struct leased *create(int fd, const struct source_request *r, uint64_t si
 	l->fd = fd;
 	l->size = size;
 	l->fs = r->fs;
+	l->weight = of_weight;
+	l->generation = r->generation;
+	l->refs = 1;
 	return l;
 }
 
-/* Returns the entry that is in the table: @l, or another of the same file. Within a read-side section. */
+/* Returns the entry that is in the table then: @l, or another of the same file, to be put back. */
 static struct leased *enter_table(struct leased *l)
 {
 	struct key key = {l->dev, l->ino};
 	struct cds_lfht_node *node;
+	struct leased *present;
 
 	pthread_mutex_lock(&gate);
+	rcu_read_lock();
 	node = cds_lfht_add_unique(table, hash(l->dev, l->ino), match, &key, &l->node);
-	atomic_fetch_add(&entries, node == &l->node);
+	present = caa_container_of(node, struct leased, node);
+	if (present != l && !get(present))
+		present = NULL;
+	rcu_read_unlock();
 	pthread_mutex_unlock(&gate);
-	return caa_container_of(node, struct leased, node);
+	return present;
 }
 
 static void leave_table(struct leased *l)
 {
+	rcu_read_lock();
 	cds_lfht_del(table, &l->node);
-	atomic_fetch_sub(&entries, 1);
+	rcu_read_unlock();
 }
 
-/* Another thread was faster: its lease serves us too, if it lasts. */
-static int adopt_other(struct leased *other, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret)
+/* Returns 0 if it is in the table now, with a mapping. */
+static int adopt(struct leased *l, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret,
+		 struct leased **ret_present)
 {
 	int rc = -EAGAIN;
 
-	pthread_mutex_lock(&other->lock);
-	if (atomic_load(&other->state) == LEASE_HELD)
-		rc = map_into(other, guarded, ret_mapping, ret);
-	pthread_mutex_unlock(&other->lock);
-	return rc;
-}
-
-/* Returns 0, and whether it was entered; within a read-side section. */
-static int adopt(struct leased *l, bool guarded, bool *ret_entered, struct mapping *ret_mapping, struct lease_hold *ret)
-{
-	struct leased *present;
-	int rc;
-
 	/* Locked before anybody can find it, so that it is not claimed while it has no mapping. */
 	pthread_mutex_lock(&l->lock);
-	present = enter_table(l);
-	*ret_entered = present == l;
-	rc = present == l ? map_into(l, guarded, ret_mapping, ret) : adopt_other(present, guarded, ret_mapping, ret);
-	if (rc && present == l) {
-		leave_table(l);
-		atomic_store(&l->state, LEASE_ENDED);
+	*ret_present = enter_table(l);
+	if (*ret_present == l) {
+		rc = map_into(l, guarded, ret_mapping, ret);
+		if (rc) {
+			atomic_store(&l->state, LEASE_ENDED);
+			leave_table(l);
+		}
 	}
 	pthread_mutex_unlock(&l->lock);
 	return rc;
 }
 
-int lease_adopt(int *fd, const struct source_request *r, uint64_t size, bool guarded, struct mapping *ret_mapping,
-		struct lease_hold *ret)
+int lease_adopt(int *fd, const struct source_request *r, uint64_t size, uint64_t of_weight, bool guarded,
+		struct mapping *ret_mapping, struct lease_hold *ret)
 {
-	struct leased *l = create(*fd, r, size);
-	bool entered = false;
-	int rc = l ? adopt(l, guarded, &entered, ret_mapping, ret) : -ENOMEM;
+	struct leased *l = create(*fd, r, size, of_weight), *present = NULL;
+	int rc = -ENOMEM;
 
-	rcu_read_unlock();
-	if (!rc && entered) {
+	become_reader();
+	if (l)
+		rc = adopt(l, guarded, ret_mapping, ret, &present);
+	if (!rc) {
+		lease_watch_entered();
 		*fd = -1;
-		return 0;
+	} else {
+		/* Our own lease is of no use. But another thread may have been faster. */
+		sys_lease_drop(*fd);
+		leave(of_weight);
 	}
-	/* Our own lease is of no use. */
-	sys_lease_drop(*fd);
-	lease_watch_leave();
-	if (entered)
-		retire(&l->retired, free_leased);
-	else if (l)
-		free_leased(&l->retired);
+	if (present && present != l) {
+		rc = map_others(present, guarded, ret_mapping, ret);
+		lease_put(present);
+	}
+	if (l)
+		lease_put(l);
 	return rc;
 }
 
-/* Nobody is left, and nobody is about to make an image. Under the lock; returns the descriptor. */
-static int end_lease(struct leased *l)
-{
-	atomic_store(&l->state, LEASE_ENDED);
-	rcu_read_lock();
-	leave_table(l);
-	rcu_read_unlock();
-	return l->fd;
-}
-
-static void release(struct leased *l, int fd)
+/*
+ * Under the lock. A child of fork() may have the description too, and with it the
+ * lease, if it was forked after the file was opened. One that is forked now waits for
+ * the lock, and finds the entry, or the descriptor closed.
+ */
+static void close_lease(struct leased *l)
 {
 	unsigned now;
 
-	/* A child of fork() may still have the description, and with it the lease. */
 	if (fork_generation(&now) || now != l->generation)
-		sys_lease_end(fd);
-	sys_close(fd);
-	lease_watch_leave();
+		sys_lease_end(l->fd);
+	sys_close(l->fd);
+	l->fd = -1;
 }
 
 static bool is_final(int state)
@@ -284,39 +321,49 @@ static bool is_final(int state)
 	return state == LEASE_IMAGED || state == LEASE_LOST;
 }
 
+/* Under the lock. Returns whether it was the last handle under the lease. */
+static bool leave_lease(struct leased *l, struct live *live, struct mapping *mapping)
+{
+	int state = atomic_load(&l->state);
+
+	cds_list_del(&live->in_file);
+	mapping_close(mapping);
+	if (!cds_list_empty(&l->lives) || is_final(state))
+		return false;
+	/* Nobody needs the image that is being made: whoever makes it does the rest. */
+	if (state == LEASE_BREAKING) {
+		sys_lease_end(l->fd);
+		return false;
+	}
+	atomic_store(&l->state, LEASE_ENDED);
+	close_lease(l);
+	leave_table(l);
+	return true;
+}
+
 void lease_leave(struct lease_hold *hold, struct mapping *mapping)
 {
 	struct leased *l = hold->leased;
 	struct live *live = hold->live;
-	bool last, ended;
-	int fd = -1, state;
+	bool ended = false;
 
 	*hold = (struct lease_hold){0};
+	become_reader();
 	registry_hide(live);
 	/* Without the lock when nobody else uses it any more: in a child of fork() it may be taken for good. */
 	if (is_final(atomic_load(&l->state))) {
 		mapping_close(mapping);
-		last = atomic_fetch_sub(&l->refs, 1) == 1;
-		ended = last;
 	} else {
 		pthread_mutex_lock(&l->lock);
-		cds_list_del(&live->in_file);
-		mapping_close(mapping);
-		last = atomic_fetch_sub(&l->refs, 1) == 1;
-		state = atomic_load(&l->state);
-		/* Nobody needs the image that is being made: whoever makes it does the rest. */
-		if (last && state == LEASE_BREAKING)
-			sys_lease_end(l->fd);
-		if (last && state == LEASE_HELD)
-			fd = end_lease(l);
-		ended = last && state != LEASE_BREAKING;
+		ended = leave_lease(l, live, mapping);
 		pthread_mutex_unlock(&l->lock);
 	}
 	registry_free(live);
-	if (fd >= 0)
-		release(l, fd);
-	if (ended)
-		retire(&l->retired, free_leased);
+	if (ended) {
+		atomic_fetch_sub(&weight, l->weight);
+		lease_watch_leave();
+	}
+	lease_put(l);
 }
 
 void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret)
@@ -344,24 +391,39 @@ void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret)
 
 /* --- the threads */
 
-static bool is_broken(const struct leased *l, int hint)
+/* The descriptor may be another file's by now: whoever acts upon it looks again under the lock. */
+static bool is_broken(const struct leased *l)
 {
-	return atomic_load(&l->state) == LEASE_HELD && (hint < 0 || l->fd == hint) && !sys_lease_held(l->fd);
+	return atomic_load(&l->state) == LEASE_HELD && !sys_lease_held(l->fd);
 }
 
-/* The first look was without the lock: the descriptor may have been another file's by then. */
 static bool try_claim(struct leased *l)
 {
 	bool claimed;
 
 	pthread_mutex_lock(&l->lock);
-	claimed = is_broken(l, -1);
+	claimed = is_broken(l);
 	if (claimed) {
-		l->started = sys_now_ns();
+		if (!l->broken_at)
+			l->broken_at = sys_now_ns();
 		atomic_store(&l->state, LEASE_BREAKING);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return claimed;
+}
+
+/* The first from @iter on whose lease breaks, to be put back, or NULL. */
+static struct leased *next_broken(struct cds_lfht_iter *iter, int hint)
+{
+	struct cds_lfht_node *node;
+
+	for (; (node = cds_lfht_iter_get_node(iter)); cds_lfht_next(table, iter)) {
+		struct leased *l = caa_container_of(node, struct leased, node);
+
+		if ((hint < 0 || l->fd == hint) && is_broken(l) && get(l))
+			return l;
+	}
+	return NULL;
 }
 
 static struct leased *claim_one(int hint)
@@ -369,49 +431,76 @@ static struct leased *claim_one(int hint)
 	struct cds_lfht_iter iter;
 	struct leased *l;
 
-	cds_lfht_for_each_entry (table, &iter, l, node) {
-		if (is_broken(l, hint) && try_claim(l))
+	for (;;) {
+		rcu_read_lock();
+		cds_lfht_first(table, &iter);
+		l = next_broken(&iter, hint);
+		rcu_read_unlock();
+		if (!l || try_claim(l))
 			return l;
+		lease_put(l);
 	}
-	return NULL;
-}
-
-bool lease_openers_waited_for(void)
-{
-	if (lease_watch_users() <= atomic_load(&entries))
-		return false;
-	synchronize_rcu();
-	return true;
 }
 
 struct leased *lease_claim(int hint)
 {
-	struct leased *l = NULL;
+	struct leased *l = hint >= 0 ? claim_one(hint) : NULL;
 
-	rcu_read_lock();
-	if (hint >= 0)
-		l = claim_one(hint);
-	if (!l)
-		l = claim_one(-1);
-	rcu_read_unlock();
-	return l;
+	return l ? l : claim_one(-1);
 }
 
-bool lease_finish(struct leased *l, enum lease_state state)
+unsigned lease_count_waiting(void)
 {
+	struct cds_lfht_iter iter;
+	struct leased *l;
+	unsigned n = 0;
+
 	rcu_read_lock();
-	leave_table(l);
+	cds_lfht_for_each_entry (table, &iter, l, node) {
+		n += is_broken(l);
+	}
 	rcu_read_unlock();
+	return n;
+}
+
+/* Marks what breaks; returns one that is overdue, to be put back, or NULL. */
+static struct leased *find_overdue(uint64_t ns)
+{
+	uint64_t now = sys_now_ns();
+	struct leased *l, *found = NULL;
+	struct cds_lfht_iter iter;
+
+	rcu_read_lock();
+	cds_lfht_for_each_entry (table, &iter, l, node) {
+		if (!l->broken_at && is_broken(l))
+			l->broken_at = now;
+		if (l->broken_at && now - l->broken_at > ns && !atomic_load(&l->overdue) && get(l)) {
+			found = l;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+void lease_end_overdue(uint64_t ns)
+{
+	struct leased *l;
+
+	while ((l = find_overdue(ns))) {
+		lease_give_up(l);
+		lease_put(l);
+	}
+}
+
+void lease_finish(struct leased *l, enum lease_state state)
+{
 	sys_close(l->fd);
+	l->fd = -1;
+	/* Before it leaves the table: a fork that does not find it there need not wait for the lock. */
 	atomic_store(&l->state, state);
-	return !atomic_load(&l->refs);
-}
-
-void lease_gone(struct leased *l, bool ended)
-{
-	lease_watch_leave();
-	if (ended)
-		retire(&l->retired, free_leased);
+	leave_table(l);
+	atomic_fetch_sub(&weight, l->weight);
 }
 
 /* --- fork */
@@ -461,8 +550,8 @@ static void disown(struct leased *l)
 	cds_list_for_each_entry (live, &l->lives, in_file) {
 		lease_lose(live, -ESTALE);
 	}
-	atomic_store(&l->state, LEASE_LOST);
 	close_fd(&l->fd);
+	atomic_store(&l->state, LEASE_LOST);
 	leave_table(l);
 }
 
@@ -479,6 +568,7 @@ void lease_after_fork_in_child(void)
 		}
 		rcu_read_unlock();
 	}
+	atomic_store(&weight, 0);
 	pthread_mutex_unlock(&gate);
 	lease_watch_forget();
 }

@@ -30,15 +30,17 @@ enum lease_state {
  * @size: size in bytes
  * @fs: its file system
  * @tmpdir: where an image may go, or NULL
- * @generation: fork_generation() when the lease was taken
+ * @weight: bytes that would have to be copied, 0 if extents are shared
+ * @generation: fork_generation() before the file was opened
+ * @refs: handles, the thread that serves its break, and whoever just found it. The
+ *	last one to leave retires it
  * @lock: over all that follows; nobody waits for it for long. No other lock is taken
- *	within it but that of the registry
+ *	within it but those of the table and of the registry
  * @state: enum lease_state, changed under the lock
- * @refs: handles
- * @lives: their mappings
+ * @lives: mappings of its handles
  * @bytes_copied, @extents: what the image cost, set before the state becomes IMAGED
  * @overdue: an image would come too late
- * @started: when the break began to be served, by sys_now_ns()
+ * @broken_at: when the break was first seen, by sys_now_ns(); 0 before
  * @next_job: lease_watch.c
  * @retired: nobody can find it any more
  */
@@ -50,15 +52,16 @@ struct leased {
 	uint64_t size;
 	const struct fs_traits *fs;
 	char *tmpdir;
+	uint64_t weight;
 	unsigned generation;
+	atomic_uint refs;
 	pthread_mutex_t lock;
 	atomic_int state;
-	atomic_uint refs;
 	struct cds_list_head lives;
 	uint64_t bytes_copied;
 	uint64_t extents;
 	atomic_bool overdue;
-	uint64_t started;
+	_Atomic uint64_t broken_at;
 	struct leased *next_job;
 	struct retired retired;
 };
@@ -77,19 +80,21 @@ int lease_share(const struct stat *st, bool guarded, struct mapping *ret_mapping
  * Maps a file that a lease was just taken on, and undoes lease_terms.enter. *@fd is -1
  * afterwards if it was taken over; else it holds no lease any more.
  */
-int lease_adopt(int *fd, const struct source_request *request, uint64_t size, bool guarded, struct mapping *ret_mapping,
-		struct lease_hold *ret);
+int lease_adopt(int *fd, const struct source_request *request, uint64_t size, uint64_t weight, bool guarded,
+		struct mapping *ret_mapping, struct lease_hold *ret);
 /* Unmaps it. */
 void lease_leave(struct lease_hold *hold, struct mapping *mapping);
 void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret);
 
 /* For the threads: lease.c. Claims a file whose lease breaks, @hint first, if it is not -1. NULL if there is none. */
 struct leased *lease_claim(int hint);
-/* True if opens were under way that may have got a lease meanwhile, and are done now. */
-bool lease_openers_waited_for(void);
-/* Under the lock: the lease has ended. Returns whether nobody is left; lease_gone() takes that, outside of it. */
-bool lease_finish(struct leased *leased, enum lease_state state);
-void lease_gone(struct leased *leased, bool ended);
+/* How many breaks nobody serves yet. */
+unsigned lease_count_waiting(void);
+/* Gives up all whose break is older than @ns, served or not. */
+void lease_end_overdue(uint64_t ns);
+/* Under the lock: the lease has ended. lease_watch_leave() is to follow, outside of it. */
+void lease_finish(struct leased *leased, enum lease_state state);
+void lease_put(struct leased *leased);
 
 /**
  * struct stand_in - what takes the place of a leased file
@@ -107,15 +112,23 @@ struct stand_in {
 
 /* lease_break.c. @leased was claimed. */
 void lease_image(struct leased *leased, struct stand_in *ret);
-/* Consumes both. */
+/* Consumes both. It is over when it returns. */
 void lease_exchange(struct leased *leased, struct stand_in *stand_in);
 /* It took too long: the pages go out of reach, and the lease is given up. */
 void lease_give_up(struct leased *leased);
+/* Keeps something to give back when there are no mappings left. */
+void lease_keep_spare(void);
+bool lease_give_spare(void);
 /* Under the lock. Nobody reads these bytes any more. */
 void lease_lose(struct live *live, int error);
 
-/* lease_watch.c. The thread that breaks are told to, and one user more; or a negative errno. */
+/*
+ * lease_watch.c. The thread that breaks are told to, and one user more; or a negative
+ * errno. From then on, until lease_watch_entered() is called by the same thread, a
+ * lease may be there that is not in the table.
+ */
 pid_t lease_watch_enter(void);
+void lease_watch_entered(void);
 void lease_watch_leave(void);
 unsigned lease_watch_users(void);
 void lease_watch_lock(void);

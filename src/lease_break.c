@@ -20,19 +20,21 @@ static int go_on(void *arg, uint64_t done, uint64_t total)
 
 	(void)done;
 	(void)total;
-	return atomic_load(&l->overdue) || !atomic_load(&l->refs);
+	/* Of the references one is ours. */
+	return atomic_load(&l->overdue) || atomic_load(&l->refs) == 1;
 }
 
-/* Where the file was opened is forgotten; where it is now is asked. A wrong answer only costs time. */
-static const char *directory_of(int fd, char *buf, size_t size)
+/* Where the file was opened is forgotten; where it is now is asked. NULL if that is no place for an image. */
+static const char *directory_of(int fd, dev_t dev, char *buf, size_t size)
 {
+	struct stat st;
 	char *slash;
 
 	if (sys_fd_path(fd, buf, size) || buf[0] != '/')
 		return NULL;
 	slash = strrchr(buf, '/');
 	slash[slash == buf] = 0;
-	return buf;
+	return sys_fstatat(AT_FDCWD, buf, 0, &st) || st.st_dev != dev ? NULL : buf;
 }
 
 static int make_image(struct leased *l, struct image *ret)
@@ -52,8 +54,11 @@ static int make_image(struct leased *l, struct image *ret)
 
 	if (rc)
 		return rc;
+	/* An application that closes descriptors that are not its own may have put another file there. */
+	if (st.st_dev != l->dev || st.st_ino != l->ino)
+		return -EBADF;
 	request.st = &st;
-	request.dir = directory_of(l->fd, path, sizeof(path));
+	request.dir = directory_of(l->fd, st.st_dev, path, sizeof(path));
 	error_begin("a leased file");
 	rc = image_open(&request, ret);
 	if (!rc && ret->size != l->size) {
@@ -102,7 +107,7 @@ void lease_image(struct leased *l, struct stand_in *ret)
 	rc = make_image(l, &ret->image);
 	if (rc) {
 		ret->image = (struct image){.fd = -1};
-		ret->error = rc == -ECANCELED || copy_to_memory(l, ret) ? rc : 0;
+		ret->error = rc == -ECANCELED || rc == -EBADF || copy_to_memory(l, ret) ? rc : 0;
 	}
 }
 
@@ -113,7 +118,35 @@ static void drop_stand_in(struct stand_in *s)
 		sys_unmap(s->memory, s->span);
 }
 
-static int put(const struct live *live, const struct stand_in *s)
+/*
+ * A mapping that serves nothing but being given back: at the limit of
+ * vm.max_map_count even replacing a mapping is refused. Set apart, so that the kernel
+ * does not merge it with what lies beside it.
+ */
+static _Atomic(void *) spare;
+
+void lease_keep_spare(void)
+{
+	void *p, *none = NULL;
+
+	if (atomic_load(&spare) ||
+	    sys_map(NULL, sys_page_size(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &p))
+		return;
+	sys_not_dumped(p, sys_page_size());
+	if (!atomic_compare_exchange_strong(&spare, &none, p))
+		sys_unmap(p, sys_page_size());
+}
+
+bool lease_give_spare(void)
+{
+	void *p = atomic_exchange(&spare, NULL);
+
+	if (p)
+		sys_unmap(p, sys_page_size());
+	return p;
+}
+
+static int put_once(const struct live *live, const struct stand_in *s)
 {
 	void *p;
 
@@ -121,6 +154,16 @@ static int put(const struct live *live, const struct stand_in *s)
 		return sys_share_mapping(s->memory, live->mapping.span, live->mapping.base);
 	return sys_map(live->mapping.base, live->mapping.span, PROT_READ, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
 		       s->image.fd, 0, &p);
+}
+
+static int put(const struct live *live, const struct stand_in *s)
+{
+	int rc = put_once(live, s);
+
+	if (rc == -ENOMEM && lease_give_spare())
+		rc = put_once(live, s);
+	lease_keep_spare();
+	return rc;
 }
 
 void lease_lose(struct live *live, int error)
@@ -142,6 +185,18 @@ static void lose_all(struct leased *l, int error)
 	}
 }
 
+/*
+ * Whether the file stood still up to now only giving the lease up can tell. -EACCES: it
+ * is no longer ours to give up, since the file's owner or ours has changed; closing
+ * the descriptor does it then, and the keeper has seen to the time.
+ */
+static bool was_held(const struct leased *l)
+{
+	int rc = sys_lease_end(l->fd);
+
+	return !rc || rc == -EACCES;
+}
+
 /* Returns what became of the bytes. */
 static enum lease_state exchange(struct leased *l, const struct stand_in *s)
 {
@@ -155,8 +210,7 @@ static enum lease_state exchange(struct leased *l, const struct stand_in *s)
 		if (rc)
 			lease_lose(live, rc);
 	}
-	/* Whether the file stood still up to now only this call can tell. */
-	if (sys_lease_end(l->fd) && !s->error) {
+	if (!was_held(l) && !s->error) {
 		lose_all(l, -ETIMEDOUT);
 		return LEASE_LOST;
 	}
@@ -167,25 +221,37 @@ static enum lease_state exchange(struct leased *l, const struct stand_in *s)
 void lease_exchange(struct leased *l, struct stand_in *s)
 {
 	enum lease_state state;
-	bool ended;
 
 	pthread_mutex_lock(&l->lock);
 	state = exchange(l, s);
 	l->bytes_copied = s->image.bytes_copied;
 	l->extents = s->image.extents;
 	drop_stand_in(s);
-	ended = lease_finish(l, state);
+	lease_finish(l, state);
 	pthread_mutex_unlock(&l->lock);
-	lease_gone(l, ended);
+	lease_watch_leave();
+	lease_put(l);
 }
 
+/* If nobody serves it, it ends here. Else the one who does finds it overdue. */
 void lease_give_up(struct leased *l)
 {
+	bool ended = false;
+	int state;
+
 	pthread_mutex_lock(&l->lock);
-	if (atomic_load(&l->state) == LEASE_BREAKING && !atomic_load(&l->overdue)) {
+	state = atomic_load(&l->state);
+	if (state == LEASE_HELD && sys_lease_held(l->fd)) {
+		l->broken_at = 0;
+	} else if ((state == LEASE_HELD || state == LEASE_BREAKING) && !atomic_load(&l->overdue)) {
 		lose_all(l, -ETIMEDOUT);
 		sys_lease_end(l->fd);
 		atomic_store(&l->overdue, true);
+		ended = state == LEASE_HELD;
+		if (ended)
+			lease_finish(l, LEASE_LOST);
 	}
 	pthread_mutex_unlock(&l->lock);
+	if (ended)
+		lease_watch_leave();
 }

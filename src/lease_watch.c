@@ -24,6 +24,8 @@
 
 #define WORKERS_MAX 8
 #define LINGER_MS 20
+#define RESCAN_MS 5000 /* a net for breaks that nobody was told of */
+#define DRAIN_NS 1000000
 #define TICK_NS ((uint64_t)1000000)
 #define TICK_MAX_NS ((uint64_t)16000000)
 #define USUAL_BREAK_TIME 45 /* seconds, if the kernel cannot be asked */
@@ -33,9 +35,18 @@ static atomic_int watcher; /* its thread id, 0 if there is none */
 
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER; /* starting and ending of the watcher */
 static pthread_cond_t started = PTHREAD_COND_INITIALIZER;
-static pthread_t watcher_thread;
-static bool joinable;
 static bool starting;
+static bool ending;
+
+/*
+ * Opens between lease_watch_enter() and lease_watch_entered(), in two groups: those
+ * that began before the watcher's last change of group are waited for, while others
+ * begin.
+ */
+static atomic_uint group;
+static atomic_uint opening[2];
+static _Thread_local unsigned own_group;
+
 static atomic_bool sleeps; /* the watcher, until it is woken */
 
 static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER; /* over what follows */
@@ -54,10 +65,11 @@ static void serve(struct leased *l);
 
 static void *run_worker(void *arg)
 {
-	struct leased *l = (struct leased *)arg;
+	struct leased *l;
 
+	(void)arg;
 	sys_thread_name("snapmap-image");
-	for (; l; l = lease_claim(-1))
+	while ((l = lease_claim(-1)))
 		serve(l);
 	pthread_mutex_lock(&pool);
 	workers--;
@@ -65,54 +77,30 @@ static void *run_worker(void *arg)
 	return NULL;
 }
 
-static bool take_worker(void)
-{
-	bool taken;
-
-	pthread_mutex_lock(&pool);
-	taken = workers < WORKERS_MAX;
-	workers += taken;
-	pthread_mutex_unlock(&pool);
-	return taken;
-}
-
-static void start_worker(struct leased *l)
-{
-	pthread_t thread;
-
-	if (sys_thread_start(run_worker, l, &thread))
-		run_worker(l);
-	else
-		pthread_detach(thread);
-}
-
+/* Within the lock. A worker finds its work itself, so that nothing is lost if it cannot be started. */
 static void hand_out(void)
 {
-	while (take_worker()) {
-		struct leased *l = lease_claim(-1);
+	unsigned waiting = lease_count_waiting();
+	pthread_t thread;
 
-		if (!l) {
-			pthread_mutex_lock(&pool);
-			workers--;
-			pthread_mutex_unlock(&pool);
+	for (; waiting && workers < WORKERS_MAX; waiting--) {
+		if (sys_thread_start(run_worker, NULL, &thread))
 			return;
-		}
-		start_worker(l);
+		pthread_detach(thread);
+		workers++;
 	}
 }
 
-/* Within the lock. */
+/* The kernel's time for a break may be changed at any time; a failure to ask leaves the last answer. */
 static void end_overdue(void)
 {
+	static _Atomic int known = USUAL_BREAK_TIME;
 	int seconds = sys_lease_break_time();
-	uint64_t now = sys_now_ns(), half;
 
-	if (!seconds)
-		return;
-	half = (uint64_t)(seconds < 0 ? USUAL_BREAK_TIME : seconds) * 500000000;
-	for (struct leased *l = jobs; l; l = l->next_job)
-		if (now - l->started > half)
-			lease_give_up(l);
+	if (seconds >= 0)
+		known = seconds;
+	if (known)
+		lease_end_overdue((uint64_t)known * 500000000);
 }
 
 /* Woken by the timer: waking it at each break would delay that by half. */
@@ -123,6 +111,9 @@ static void *run_keeper(void *arg)
 
 	(void)arg;
 	sys_thread_name("snapmap-keeper");
+	/* The first read-side section must not begin within a lock: see lease.c. */
+	rcu_read_lock();
+	rcu_read_unlock();
 	pthread_mutex_lock(&pool);
 	keeper = sys_gettid();
 	has_timer = !sys_lease_timer_create(keeper, &timer);
@@ -133,14 +124,15 @@ static void *run_keeper(void *arg)
 		pthread_mutex_unlock(&pool);
 		if (busy) {
 			sys_sleep(&nap);
-			hand_out();
+			if (tick > TICK_NS)
+				end_overdue();
 		} else {
 			tick = TICK_NS;
 			sys_lease_wait(-1, &hint);
 		}
 		pthread_mutex_lock(&pool);
-		if (busy && tick > TICK_NS)
-			end_overdue();
+		if (busy)
+			hand_out();
 		tick = busy && tick < TICK_MAX_NS ? tick * 2 : tick;
 	}
 	if (has_timer)
@@ -206,6 +198,39 @@ static void stop_keeper(void)
 
 /* --- watcher */
 
+static void serve_all(int hint)
+{
+	struct leased *l;
+
+	while ((l = lease_claim(hint))) {
+		serve(l);
+		hint = -1;
+	}
+}
+
+/* A lease that was just granted may break before it is in the table: its opener is waited for. */
+static void serve_openers(void)
+{
+	const struct timespec nap = {.tv_nsec = DRAIN_NS};
+	unsigned before = atomic_fetch_xor(&group, 1);
+
+	while (atomic_load(&opening[before])) {
+		sys_sleep(&nap);
+		serve_all(-1);
+	}
+	serve_all(-1);
+}
+
+static void serve_breaks(int hint)
+{
+	/* Asked before the look at the table: whoever is not counted any more is in it. */
+	bool openers = atomic_load(&opening[0]) || atomic_load(&opening[1]);
+
+	serve_all(hint);
+	if (openers)
+		serve_openers();
+}
+
 /*
  * Whoever counts itself as a user and then finds the watcher there can rely on it:
  * the watcher looks at the count once more after it has signed off.
@@ -221,24 +246,14 @@ static bool may_end(pid_t self)
 	ends = !atomic_load(&users);
 	if (!ends)
 		atomic_store(&watcher, self);
+	ending = ends;
 	pthread_mutex_unlock(&life);
 	return ends;
 }
 
-static void serve_all(int hint)
-{
-	struct leased *l;
-
-	while ((l = lease_claim(hint))) {
-		serve(l);
-		hint = -1;
-	}
-}
-
 /*
  * For a moment, since the next break or the next lease may come at once; then until
- * somebody wants to write or the last lease ends. False if the moment has passed
- * without leases.
+ * somebody wants to write or the last lease ends. False if nothing came.
  */
 static bool wait_for_break(int *hint)
 {
@@ -248,7 +263,7 @@ static bool wait_for_break(int *hint)
 		return came;
 	atomic_store(&sleeps, true);
 	if (atomic_load(&users))
-		came = sys_lease_wait(-1, hint);
+		came = sys_lease_wait(RESCAN_MS, hint);
 	atomic_store(&sleeps, false);
 	return came;
 }
@@ -256,6 +271,7 @@ static bool wait_for_break(int *hint)
 static void *run_watcher(void *arg)
 {
 	pid_t self = sys_gettid();
+	bool came;
 	int hint;
 
 	(void)arg;
@@ -266,33 +282,55 @@ static void *run_watcher(void *arg)
 	pthread_cond_broadcast(&started);
 	pthread_mutex_unlock(&life);
 	start_keeper();
-	for (;;) {
+	lease_keep_spare();
+	do {
 		hint = -1;
-		if (!wait_for_break(&hint)) {
-			if (may_end(self))
-				break;
-			continue;
-		}
-		serve_all(hint);
-		if (lease_openers_waited_for())
-			serve_all(-1);
-	}
+		came = wait_for_break(&hint);
+		if (came || atomic_load(&users))
+			serve_breaks(hint);
+	} while (came || !may_end(self));
 	stop_keeper();
+	lease_give_spare();
+	pthread_mutex_lock(&life);
+	ending = false;
+	pthread_cond_broadcast(&started);
+	pthread_mutex_unlock(&life);
 	return NULL;
 }
 
-/* Within life, and with no watcher. */
+/* Within life, and with no watcher. It is not joined: nothing is left of it when it has signed off. */
 static int start(void)
 {
+	pthread_t thread;
 	int rc;
 
-	if (joinable)
-		pthread_join(watcher_thread, NULL);
-	rc = sys_thread_start(run_watcher, NULL, &watcher_thread);
-	joinable = starting = !rc;
+	while (ending)
+		pthread_cond_wait(&started, &life);
+	rc = sys_thread_start(run_watcher, NULL, &thread);
+	if (rc)
+		return rc;
+	pthread_detach(thread);
+	starting = true;
 	while (starting)
 		pthread_cond_wait(&started, &life);
-	return rc;
+	return 0;
+}
+
+static void join_group(void)
+{
+	for (;;) {
+		own_group = atomic_load(&group) & 1;
+		atomic_fetch_add(&opening[own_group], 1);
+		/* The watcher may have changed groups meanwhile, and not have seen this one. */
+		if ((atomic_load(&group) & 1) == own_group)
+			return;
+		atomic_fetch_sub(&opening[own_group], 1);
+	}
+}
+
+void lease_watch_entered(void)
+{
+	atomic_fetch_sub(&opening[own_group], 1);
 }
 
 pid_t lease_watch_enter(void)
@@ -302,19 +340,21 @@ pid_t lease_watch_enter(void)
 
 	atomic_fetch_add(&users, 1);
 	id = atomic_load(&watcher);
-	if (id)
-		return id;
-	pthread_mutex_lock(&life);
-	while (starting)
-		pthread_cond_wait(&started, &life);
-	if (!atomic_load(&watcher))
-		rc = start();
-	id = atomic_load(&watcher);
-	pthread_mutex_unlock(&life);
-	if (!rc)
-		return id;
-	lease_watch_leave();
-	return rc;
+	if (!id) {
+		pthread_mutex_lock(&life);
+		while (starting || ending)
+			pthread_cond_wait(&started, &life);
+		if (!atomic_load(&watcher))
+			rc = start();
+		id = atomic_load(&watcher);
+		pthread_mutex_unlock(&life);
+	}
+	if (rc) {
+		lease_watch_leave();
+		return rc;
+	}
+	join_group();
+	return id;
 }
 
 void lease_watch_leave(void)
@@ -354,7 +394,9 @@ void lease_watch_forget(void)
 	atomic_store(&users, 0);
 	atomic_store(&watcher, 0);
 	atomic_store(&sleeps, false);
-	joinable = starting = has_keeper = keeper_ends = false;
+	atomic_store(&opening[0], 0);
+	atomic_store(&opening[1], 0);
+	starting = ending = has_keeper = keeper_ends = false;
 	has_timer = false;
 	keeper = 0;
 	jobs = NULL;

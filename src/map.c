@@ -71,13 +71,16 @@ static int map_image(struct source *source, const struct source_request *r, stru
 	int rc;
 
 	if (leased && image->size) {
-		rc = lease_adopt(&source->fd, r, image->size, false, &map->mapping, &map->hold);
+		rc = lease_adopt(&source->fd, r, image->size, image->weight, false, &map->mapping, &map->hold);
+		/* It may be the lease of another thread that serves, and it has its own instant. */
+		if (!rc)
+			image->size = map->hold.leased->size;
 	} else {
 		rc = mapping_open(image->fd, image->size, false, &map->mapping);
 		/* Nothing at all needs no lease. */
 		if (leased) {
 			sys_lease_drop(source->fd);
-			lease_terms.leave();
+			lease_terms.leave(image->weight);
 		}
 	}
 	if (!in_place)
@@ -99,7 +102,7 @@ static int map_anew(struct source *source, struct source_request *r, struct snap
 	if (rc)
 		return rc;
 	rc = map_image(source, r, &image, map);
-	if (rc == -EAGAIN && r->options->source == SNAPMAP_SOURCE_AUTO) {
+	if (rc == -EAGAIN && image.source == SNAPMAP_SOURCE_LEASE && r->options->source == SNAPMAP_SOURCE_AUTO) {
 		r->lease = NULL;
 		return map_anew(source, r, map);
 	}
@@ -145,6 +148,7 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 		.mount = source->mount,
 		.options = options,
 		.lease = options->flags & SNAPMAP_INHERIT ? NULL : &lease_terms,
+		.generation = source->generation,
 	};
 	int rc = mapping_check_size((uint64_t)source->st.st_size);
 
@@ -267,4 +271,5 @@ void snapmap_close(struct snapmap *map)
 		return;
 	unmap(map);
 	free(map);
+	retire_reap();
 }

@@ -33,6 +33,7 @@ static void probe_sources(const struct source *source, int dirfd, struct snapmap
 		.mount = source->mount,
 		.options = &none,
 		.lease = &lease_terms,
+		.generation = source->generation,
 	};
 	const struct backend *b;
 
@@ -87,7 +88,8 @@ static int make_sample(int dirfd, struct source *ret)
 		return error_set(rc, "probe", NULL);
 	}
 	s.fs = fs_traits_of(dirfd);
-	/* A file that is open for writing cannot be leased. */
+	/* It stands for files that have names, and that nobody has open for writing. */
+	s.st.st_nlink = 1;
 	reader = sys_reopen(s.fd, O_RDONLY);
 	if (reader >= 0) {
 		sys_close(s.fd);

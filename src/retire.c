@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Freeing after a grace period (liburcu-bp). Waiting for one costs more than
- * opening a file, so it is done for many at a time, by whoever makes the list
- * full: call_rcu() would start a thread of its own.
+ * opening a file, so it is done for many at a time: call_rcu() would start a thread
+ * of its own. Only threads of the application wait, when they close a handle: it may
+ * be its read-side sections that the period waits for, and those may wait for a
+ * thread of ours.
  */
 #include "config.h"
 
 #include "retire.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "rcu.h"
@@ -17,7 +20,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct retired *list;
-static unsigned count;
+static atomic_uint count;
 
 static struct retired *take_all(void)
 {
@@ -43,24 +46,24 @@ static void free_all(struct retired *all)
 
 void retire(struct retired *retired, void (*free)(struct retired *retired))
 {
-	struct retired *all = NULL;
-
 	retired->free = free;
 	pthread_mutex_lock(&lock);
 	retired->next = list;
 	list = retired;
-	if (++count >= FULL)
-		all = take_all();
+	count++;
 	pthread_mutex_unlock(&lock);
-	free_all(all);
 }
 
-void retire_flush(void)
+void retire_reap(void)
 {
-	struct retired *all;
+	struct retired *all = NULL;
 
+	/* Within a read-side section of the application a grace period would never end. */
+	if (atomic_load_explicit(&count, memory_order_relaxed) < FULL || rcu_read_ongoing())
+		return;
 	pthread_mutex_lock(&lock);
-	all = take_all();
+	if (count >= FULL)
+		all = take_all();
 	pthread_mutex_unlock(&lock);
 	free_all(all);
 }

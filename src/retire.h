@@ -13,10 +13,10 @@ struct retired {
 	void (*free)(struct retired *retired);
 };
 
-/* Nobody can find it from now on; it is freed after a grace period. Not within a read-side section. */
+/* Nobody can find it from now on; it is freed after a grace period, by some later retire_reap(). */
 void retire(struct retired *retired, void (*free)(struct retired *retired));
-/* Frees at once what has been retired so far. */
-void retire_flush(void);
+/* For threads of the application, without locks: frees what was retired, if it is much. */
+void retire_reap(void);
 /* Around fork(), by fork.c: nobody is inside in between. */
 void retire_lock(void);
 void retire_unlock(void);

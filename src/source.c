@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "handle.h"
+#include "overlay.h"
 #include "sys.h"
 
 static int check_type(mode_t mode)
@@ -73,10 +74,19 @@ static int open_quietly(int dirfd, const char *path, int flags)
 	return fd == -EAGAIN ? open_waiting(dirfd, path, flags) : fd;
 }
 
-/* Takes over the descriptor. */
-static int look_at(int fd, struct source *ret)
+/* A failure, which a later use of the count reports, only makes forks look more recent. */
+static unsigned count_forks(void)
 {
-	struct source s = {.fd = fd, .own_offset = true};
+	unsigned n = 0;
+
+	fork_generation(&n);
+	return n;
+}
+
+/* Takes over the descriptor. */
+static int look_at(int fd, unsigned forks, struct source *ret)
+{
+	struct source s = {.fd = fd, .own_offset = true, .generation = forks};
 	int rc = look(&s);
 
 	if (rc) {
@@ -89,9 +99,10 @@ static int look_at(int fd, struct source *ret)
 
 static int open_at(int dirfd, const char *path, int flags, struct source *ret)
 {
+	unsigned forks = count_forks();
 	int fd = open_quietly(dirfd, path, flags);
 
-	return fd < 0 ? error_set(fd, "open", NULL) : look_at(fd, ret);
+	return fd < 0 ? error_set(fd, "open", NULL) : look_at(fd, forks, ret);
 }
 
 int source_open(const char *path, bool follow, struct source *ret)
@@ -108,11 +119,12 @@ int source_open(const char *path, bool follow, struct source *ret)
 /* What cannot be opened is looked at, for a better sentence. */
 int source_open_directly(const char *path, struct source *ret)
 {
+	unsigned forks = count_forks();
 	int fd = open_quietly(AT_FDCWD, path, O_NOFOLLOW);
 
 	if (fd == -ELOOP)
 		return fd;
-	return fd < 0 ? source_open(path, false, ret) : look_at(fd, ret);
+	return fd < 0 ? source_open(path, false, ret) : look_at(fd, forks, ret);
 }
 
 int source_open_place(const struct place *place, struct source *ret)
@@ -139,7 +151,7 @@ static bool is_same(int fd, const struct stat *st)
  */
 int source_open_fd(int fd, struct source *ret)
 {
-	struct source s = {.own_offset = true};
+	struct source s = {.own_offset = true, .generation = count_forks()};
 	struct stat st;
 	int flags = sys_fd_flags(fd), rc;
 

@@ -99,6 +99,7 @@ void sys_unmap(void *address, size_t length);
 int sys_move_mapping(void *from, size_t length, void *to);
 int sys_drop_private(void *address, size_t length);
 int sys_no_hugepages(void *address, size_t length);
+void sys_not_dumped(void *address, size_t length);
 int sys_protect(void *address, size_t length, int prot);
 int sys_share_mapping(void *from, size_t length, void *to);
 int sys_populate(const void *address, size_t length);

@@ -77,6 +77,12 @@ int sys_no_hugepages(void *address, size_t length)
 	return madvise(address, length, MADV_NOHUGEPAGE) && errno != EINVAL ? -errno : 0;
 }
 
+/* Not in core dumps; and so never merged with a mapping that is. */
+void sys_not_dumped(void *address, size_t length)
+{
+	madvise(address, length, MADV_DONTDUMP);
+}
+
 int sys_protect(void *address, size_t length, int prot)
 {
 	return mprotect(address, length, prot) ? -errno : 0;
