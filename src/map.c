@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guard.h"
 #include "handle.h"
 #include "mapping.h"
 #include "sys.h"
 
 struct snapmap {
 	struct mapping mapping;
+	struct live *live; /* NULL unless it is guarded */
 	size_t size;
 	struct snapmap_info info;
 	char subject[]; /* what errors call the file */
@@ -51,7 +53,12 @@ static int map_image(const struct source *source, const struct image *image, con
 	}
 	map->size = (size_t)image->size;
 	fill_info(image, source->fs, &map->info);
-	if (options->flags & SNAPMAP_POPULATE)
+	if (options->flags & SNAPMAP_GUARD) {
+		rc = guard_add(&map->mapping, false, &map->live);
+		if (rc)
+			error_set(rc, "guard", NULL);
+	}
+	if (!rc && (options->flags & SNAPMAP_POPULATE))
 		rc = mapping_prefault(&map->mapping, map->size, 0, map->size);
 	if (rc)
 		snapmap_close(map);
@@ -181,6 +188,7 @@ int snapmap_get_info(const struct snapmap *map, struct snapmap_info *ret)
 	if (!map || !ret)
 		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
 	*ret = map->info;
+	ret->error = guard_error(map->live);
 	return 0;
 }
 
@@ -196,6 +204,8 @@ void snapmap_close(struct snapmap *map)
 {
 	if (!map)
 		return;
+	if (map->live)
+		registry_remove(map->live);
 	mapping_close(&map->mapping);
 	free(map);
 }

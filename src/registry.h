@@ -14,10 +14,10 @@
 /**
  * struct live - a mapping that is in use
  * @mapping: its addresses; they never change while it is registered
- * @guarded: an I/O error within it is to become zeros
+ * @guarded: an I/O error within it is to become zeros; read and changed under the latch
  * @writable: its owner may store into it
  * @error: sticky, a negative errno once bytes were lost
- * @zeroed: the pages that became zeros: guard.c
+ * @zeroed: a bit for each page that became zeros, NULL while there is none: guard.c
  * @in_file: among the mappings of one leased file, under the lock of that: lease.c
  * @node, @retired: registry.c
  */
@@ -31,6 +31,9 @@ struct live {
 	struct cds_list_head node;
 	struct retired retired;
 };
+
+/* Bytes of @zeroed, whole pages. */
+size_t live_bits_size(const struct live *live);
 
 /* NULL if there is no memory. */
 struct live *registry_add(const struct mapping *mapping, bool guarded, bool writable);

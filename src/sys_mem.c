@@ -21,9 +21,17 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
+/* Asks once: signal handlers use it, and whatever they can find was mapped with its help. */
 size_t sys_page_size(void)
 {
-	return (size_t)sysconf(_SC_PAGESIZE);
+	static atomic_size_t known;
+	size_t size = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!size) {
+		size = (size_t)sysconf(_SC_PAGESIZE);
+		atomic_store_explicit(&known, size, memory_order_relaxed);
+	}
+	return size;
 }
 
 int sys_map(void *address, size_t length, int prot, int flags, int fd, uint64_t offset, void **ret)
