@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Noticing forks. After one, two processes map the same image, and neither may
- * change it in place any more. Both sides count, so that both notice. A process
- * made by the bare clone system call goes unnoticed.
+ * What is done around fork(). A process made by the bare clone system call goes
+ * unnoticed.
+ *
+ * Forks are counted, on both sides: after one, two processes map the same image, and
+ * neither may change it in place any more.
+ *
+ * Locks are taken before a fork, so that the child, which has only one thread, finds
+ * them free and what they guard whole; but for the latch, which frees itself.
  */
 #include "config.h"
 
@@ -16,14 +21,32 @@ static atomic_uint generation;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int registered;
 
-static void count(void)
+static void before(void)
 {
+	registry_lock();
+	retire_lock();
+	urcu_bp_before_fork();
+}
+
+static void after_in_parent(void)
+{
+	urcu_bp_after_fork_parent();
+	retire_unlock();
+	registry_unlock();
+	atomic_fetch_add(&generation, 1);
+}
+
+static void after_in_child(void)
+{
+	urcu_bp_after_fork_child();
+	retire_unlock();
+	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 }
 
 static void start_counting(void)
 {
-	registered = -pthread_atfork(NULL, count, count);
+	registered = -pthread_atfork(before, after_in_parent, after_in_child);
 }
 
 int fork_generation(unsigned *ret)

@@ -28,6 +28,7 @@
 
 #include "guard.h"
 #include "latch.h"
+#include "overlay.h"
 #include "snapmap/guard.h"
 #include "sys.h"
 
@@ -232,9 +233,13 @@ static int get_in_front(struct earlier **spare)
 int guard_install(void)
 {
 	struct earlier *spare;
+	unsigned generation;
 	sigset_t mask;
 	int rc = latch_prepare();
 
+	/* A child may fault as well. */
+	if (!rc)
+		rc = fork_generation(&generation);
 	if (rc)
 		return rc;
 	spare = (struct earlier *)calloc(1, sizeof(*spare));

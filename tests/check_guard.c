@@ -206,6 +206,31 @@ START_TEST(test_resize_with_lost_pages)
 }
 END_TEST
 
+/* What was growth is a part of the image after a commit. */
+START_TEST(test_growth_is_guarded)
+{
+	struct snapmap_mut *map;
+	void *wall = NULL;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, PAGES);
+	if (_i)
+		wall = block_growth(map, SIZE);
+	ck_assert_ok(snapmap_mut_resize(map, 2 * SIZE));
+	memset((char *)snapmap_mut_data(map) + SIZE, 'x', SIZE);
+	ck_assert_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_sys(ftruncate(find_image(), (off_t)(GOOD * PAGE)));
+	data = (char *)snapmap_mut_data(map);
+	ck_assert(is_zero(data + 2 * SIZE - PAGE, PAGE) && is_zero(data + SIZE, PAGE));
+	ck_assert(!memcmp(data, bytes, GOOD * PAGE));
+	ck_assert_int_eq(mut_error(map), -EIO);
+	if (wall)
+		munmap(wall, PAGE);
+	snapmap_mut_close(map);
+}
+END_TEST
+
 /* The library itself has to read the last page: an errno with and without a guard. */
 START_TEST(test_growth_behind_a_bad_page)
 {
@@ -585,6 +610,7 @@ static void add_guard(TCase *tc)
 	tcase_add_test(tc, test_lost_pages_are_not_edits);
 	tcase_add_test(tc, test_commit_before_anything_was_lost);
 	tcase_add_loop_test(tc, test_resize_with_lost_pages, 0, 2);
+	tcase_add_loop_test(tc, test_growth_is_guarded, 0, 2);
 	tcase_add_loop_test(tc, test_growth_behind_a_bad_page, 0, 2);
 	tcase_add_test(tc, test_comparing_reports_bad_pages);
 	tcase_add_test(tc, test_stores_of_many_threads_stay);

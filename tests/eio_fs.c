@@ -130,17 +130,7 @@ static int fs_utimens(const char *path, const struct timespec times[2], struct f
 	return result(fi ? futimens((int)fi->fh, times) : utimensat(below, path + 1, times, AT_SYMLINK_NOFOLLOW));
 }
 
-/* What has lost its name is used through its descriptor. */
-static void *fs_init(struct fuse_conn_info *connection, struct fuse_config *config)
-{
-	(void)connection;
-	config->hard_remove = 1;
-	config->nullpath_ok = 1;
-	return NULL;
-}
-
 static const struct fuse_operations operations = {
-	.init = fs_init,
 	.getattr = fs_getattr,
 	.open = fs_open,
 	.create = fs_create,
@@ -157,7 +147,8 @@ static const struct fuse_operations operations = {
 
 int main(int argc, char **argv)
 {
-	char *arguments[] = {argv[0], (char *)(uintptr_t) "-f", argc == 3 ? argv[2] : NULL, NULL};
+	char *arguments[] = {argv[0], (char *)(uintptr_t) "-f", (char *)(uintptr_t) "-s", argc == 3 ? argv[2] : NULL,
+			     NULL};
 
 	if (argc != 3)
 		return 2;
@@ -167,5 +158,5 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 2;
 	}
-	return fuse_main(3, arguments, &operations, NULL);
+	return fuse_main(4, arguments, &operations, NULL);
 }
