@@ -15,9 +15,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -145,10 +147,25 @@ static const struct fuse_operations operations = {
 	.utimens = fs_utimens,
 };
 
+/*
+ * A file system on a disk image that this program serves needs it for its unmount. If
+ * the program were the last to leave the mount namespace, it would do that unmount
+ * itself while it ends, and wait for its own answers for good. So it lives in a mount
+ * namespace of its own, where nothing is mounted over what it serves.
+ */
+static void stand_aside(const char *mount_point)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return;
+	umount2(mount_point, MNT_DETACH);
+}
+
 int main(int argc, char **argv)
 {
-	char *arguments[] = {argv[0], (char *)(uintptr_t) "-f", (char *)(uintptr_t) "-s", argc == 3 ? argv[2] : NULL,
-			     NULL};
+	char *arguments[] = {argv[0], NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(1, arguments);
+	struct fuse *fuse;
+	int rc;
 
 	if (argc != 3)
 		return 2;
@@ -158,5 +175,13 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 2;
 	}
-	return fuse_main(4, arguments, &operations, NULL);
+	fuse = fuse_new(&args, &operations, sizeof(operations), NULL);
+	if (!fuse || fuse_mount(fuse, argv[2]))
+		return 1;
+	stand_aside(argv[2]);
+	fuse_set_signal_handlers(fuse_get_session(fuse));
+	rc = fuse_loop(fuse);
+	fuse_unmount(fuse);
+	fuse_destroy(fuse);
+	return rc != 0;
 }
