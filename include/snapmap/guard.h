@@ -1,5 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* SNAPMAP_GUARD, for programs that have a handler of SIGBUS of their own. */
+/*
+ * SNAPMAP_GUARD, and what programs with a handler of SIGBUS of their own should know.
+ *
+ * Storage can fail while a mapped page is read. That is a SIGBUS, which ends the
+ * process. Within a handle that was opened with SNAPMAP_GUARD the page becomes
+ * zeros instead, the access goes on, and snapmap_info.error of the handle is -EIO
+ * from then on. So look at the error after the bytes were used. The page stays
+ * zeros also if the storage recovers; other pages are what they were. An editable
+ * handle with an error can still be read, stored into and rolled back, but commit
+ * and link refuse with -EIO.
+ *
+ * System calls that are given the memory, such as write(2), raise no signal: they
+ * fail with EFAULT at a page that cannot be read and that nobody has touched yet.
+ * snapmap_prefault() fails with -EIO there.
+ *
+ * The first such open installs a handler of SIGBUS, with SA_ONSTACK, which stays
+ * until the process ends or calls exec: others may have remembered it. It is the
+ * only disposition that the library ever changes. Signals that are not about
+ * guarded handles go on to the handler that was there before, or have the effect
+ * that they would have had. That handler runs on the alternate stack, if the thread
+ * has one, also without SA_ONSTACK of its own.
+ */
 #ifndef SNAPMAP_GUARD_H
 #define SNAPMAP_GUARD_H
 
@@ -17,12 +38,10 @@ extern "C" {
  * @signal: number of the signal
  * @info: what the handler was given with it (SA_SIGINFO)
  *
- * An open with SNAPMAP_GUARD puts a handler of SIGBUS in front, and whatever it
- * found there gets the signals that are not about guarded handles. A program that
- * installs a handler of its own later has three ways to keep the guard working:
- * its handler calls the one that sigaction() said was there before; or it calls
- * this function first; or a handle is opened with SNAPMAP_GUARD afterwards, which
- * puts the guard in front again.
+ * A program that installs a handler of its own after the guard has three ways to
+ * keep the guard working: its handler calls the one that sigaction() said was there
+ * before, with all three arguments; or it calls this function first; or a handle is
+ * opened with SNAPMAP_GUARD afterwards, which puts the guard in front again.
  *
  *	static void on_sigbus(int signal, siginfo_t *info, void *context)
  *	{
