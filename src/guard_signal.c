@@ -93,19 +93,15 @@ static bool comes_again(const siginfo_t *info)
 	return !info || (info->si_code > 0 && info->si_code != BUS_MCEERR_AO);
 }
 
-/*
- * The default action, taken when the handler has returned: by the same signal, so
- * that the kernel tells the same of it. Where it does not let us send that, a
- * fault comes again by itself, and any other signal is as good.
- */
+/* The default action, taken when the handler has returned: by the same signal, so that the kernel tells the same of it. */
 static void die(int signal, siginfo_t *info)
 {
 	struct sigaction action = {.sa_flags = 0};
 
 	action.sa_handler = SIG_DFL;
 	sys_sigaction(signal, &action, NULL);
-	if ((!info || sys_signal_again(signal, info)) && !comes_again(info))
-		sys_signal_self(signal);
+	if (info)
+		sys_signal_again(signal, info);
 }
 
 /* Masks as the kernel would set them; on the stack that ours was given. */

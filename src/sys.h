@@ -96,7 +96,6 @@ int sys_sigaction(int signal, const struct sigaction *action, struct sigaction *
 void sys_sigmask(int how, const sigset_t *set, sigset_t *ret);
 void sys_block_signals(sigset_t *ret);
 int sys_signal_again(int signal, siginfo_t *info);
-int sys_signal_self(int signal);
 int sys_errno_keep(void);
 void sys_errno_put_back(int kept);
 

@@ -28,15 +28,10 @@ void sys_block_signals(sigset_t *ret)
 	pthread_sigmask(SIG_SETMASK, &all, ret);
 }
 
-/* Sends this thread a signal with what is known of one it got. -EPERM for most but in the first thread. */
+/* Sends this thread a signal that it has got already, with the same information, which may be the kernel's own. */
 int sys_signal_again(int signal, siginfo_t *info)
 {
 	return syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), signal, info) ? -errno : 0;
-}
-
-int sys_signal_self(int signal)
-{
-	return syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal) ? -errno : 0;
 }
 
 int sys_errno_keep(void)

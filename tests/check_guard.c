@@ -428,6 +428,36 @@ static void touch_and_close(void *arg)
 	snapmap_mut_close(map);
 }
 
+/* What the handler does at a fault. */
+static int handle_fault_at(void *address)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
+
+	info.si_addr = address;
+	return snapmap_guard_handle(SIGBUS, &info);
+}
+
+static void *handle_one(void *arg)
+{
+	handle_fault_at((char *)arg + 9 * PAGE);
+	return NULL;
+}
+
+/* Each new thread is registered with liburcu when it faults first. */
+static void *handle_until_told(void *arg)
+{
+	struct member *m = (struct member *)arg;
+	pthread_t thread;
+
+	while (!atomic_load(&m->team->stop)) {
+		for (int i = 0; i < 100; i++)
+			handle_one(m->team->data);
+		if (m->number % 2 && !pthread_create(&thread, NULL, handle_one, m->team->data))
+			pthread_join(thread, NULL);
+	}
+	return NULL;
+}
+
 START_TEST(test_fork_while_others_fault)
 {
 	struct member members[THREADS];
@@ -437,14 +467,57 @@ START_TEST(test_fork_while_others_fault)
 	make_file();
 	map = open_failing("f", SNAPMAP_GUARD, GOOD);
 	team.data = (char *)snapmap_mut_data(map);
-	start(members, &team, read_until_told);
-	for (int i = 0; i < 10; i++) {
+	start(members, &team, handle_until_told);
+	for (int i = 0; i < 30; i++)
 		ck_assert_int_eq(death_of(touch_and_close, map), 0);
-		ck_assert_ok(snapmap_mut_rollback(map));
-	}
 	atomic_store(&team.stop, true);
 	join(members);
 	snapmap_mut_close(map);
+}
+END_TEST
+
+/* A fault that comes late: its mapping has gone, and somebody else got the addresses. */
+#define LATE_PAGES ((size_t)32)
+
+static void *fault_late(void *arg)
+{
+	struct team *team = (struct team *)arg;
+
+	pthread_barrier_wait(&team->barrier);
+	for (size_t i = 0; i < LATE_PAGES; i++)
+		if (!handle_fault_at(team->data + i * PAGE))
+			break;
+	return NULL;
+}
+
+START_TEST(test_late_faults_spare_other_memory)
+{
+	struct mapping m = {.span = LATE_PAGES * PAGE};
+	uint64_t random = test_seed();
+	struct team team = {0};
+
+	pthread_barrier_init(&team.barrier, NULL, 2);
+	for (int round = 0; round < (TEST_SANITIZED ? 100 : 3000); round++) {
+		struct live *live;
+		pthread_t thread;
+
+		team.data = m.base = (char *)mmap(m.base, m.span, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ck_assert_int_eq(guard_add(&m, false, &live), 0);
+		ck_assert_int_eq(pthread_create(&thread, NULL, fault_late, &team), 0);
+		pthread_barrier_wait(&team.barrier);
+		for (uint64_t spin = test_random(&random) % 20000; spin; spin--)
+			atomic_signal_fence(memory_order_seq_cst);
+		registry_remove(live);
+		ck_assert(mmap(m.base, m.span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			       0) == m.base);
+		memset(m.base, 'x', m.span);
+		pthread_join(thread, NULL);
+		for (size_t i = 0; i < LATE_PAGES; i++)
+			ck_assert_int_eq(m.base[i * PAGE], 'x');
+		munmap(m.base, m.span);
+	}
+	pthread_barrier_destroy(&team.barrier);
+	retire_flush();
 }
 END_TEST
 
@@ -618,6 +691,7 @@ static void add_guard(TCase *tc)
 	tcase_add_test(tc, test_opens_while_others_fault);
 	if (!TEST_SANITIZED)
 		tcase_add_test(tc, test_fork_while_others_fault);
+	tcase_add_test(tc, test_late_faults_spare_other_memory);
 	tcase_add_test(tc, test_child_is_guarded_by_itself);
 	tcase_add_test(tc, test_many_handles);
 	tcase_add_test(tc, test_nothing_stays);
