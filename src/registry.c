@@ -68,7 +68,9 @@ void registry_remove(struct live *live)
 	if (live->guarded)
 		take_guard_off(live);
 	pthread_mutex_lock(&lock);
-	cds_list_del_rcu(&live->node);
+	/* As cds_list_del_rcu(), whose store is a plain one to the thread sanitizer. */
+	live->node.next->prev = live->node.prev;
+	__atomic_store_n(&live->node.prev->next, live->node.next, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&lock);
 	retire(&live->retired, free_live);
 }

@@ -48,14 +48,12 @@ static bool guard_works(void)
 
 static void note(const siginfo_t *info, void *context)
 {
-	char here;
-
 	calls = calls + 1;
 	if (info)
 		seen = *info;
 	seen_context = context;
 	sigprocmask(SIG_SETMASK, NULL, &seen_mask);
-	stack_at = (uintptr_t)&here;
+	stack_at = (uintptr_t)__builtin_frame_address(0);
 }
 
 static void install(void (*handler)(int, siginfo_t *, void *), int flags, struct sigaction *ret)
@@ -184,7 +182,8 @@ START_TEST(test_earlier_handler_gets_the_rest)
 		ck_assert_int_eq(seen.si_code, BUS_ADRERR);
 		ck_assert_ptr_nonnull(seen_context);
 		ck_assert(sigismember(&seen_mask, SIGBUS) && sigismember(&seen_mask, SIGUSR2));
-		ck_assert(!sigismember(&seen_mask, SIGUSR1));
+		/* The thread sanitizer blocks more than that. */
+		ck_assert(TEST_SANITIZED || !sigismember(&seen_mask, SIGUSR1));
 	}
 	ck_assert(guard_works());
 	snapmap_mut_close(map);
