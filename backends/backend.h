@@ -10,15 +10,31 @@
 #include "src/base.h"
 
 /**
+ * struct lease_terms - how breaks of leases are served
+ * @enter: the thread to tell of breaks of a lease on @fd, or a negative errno if
+ *	there are to be no more leases
+ * @leave: takes back one enter(); whoever gets an image under a lease does it later
+ */
+struct lease_terms {
+	pid_t (*enter)(int fd);
+	void (*leave)(void);
+};
+
+/**
  * struct source_request - what is to be imaged
  * @fd: the file, open for reading
  * @own_offset: @fd's file offset may be moved, and leases taken on it
  * @dirfd: directory of the file, or -1
  * @dir: its path, used if @dirfd is -1; may be NULL
  * @st: the file, looked at after it was opened
+ * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
+ * @mount: number of its mount, never used again, or 0
  * @options: what the caller wants
  * @editable: the image will be written to by its owner, and perhaps published
+ * @lease: if the file may be leased
+ * @unchanging: the file does not change meanwhile, but will soon: a private image is
+ *	needed, and no proof that it is a point in time
  */
 struct source_request {
 	int fd;
@@ -26,14 +42,19 @@ struct source_request {
 	int dirfd;
 	const char *dir;
 	const struct stat *st;
+	bool verity;
 	const struct fs_traits *fs;
+	uint64_t mount;
 	const struct options *options;
 	bool editable;
+	const struct lease_terms *lease;
+	bool unchanging;
 };
 
 /**
  * struct image - the unchanging file under a mapping
- * @fd: opened for reading, and for writing if it was asked to be editable
+ * @fd: opened for reading, and for writing if it was asked to be editable. An image
+ *	in place has the request's own
  * @size: its size, asked of the image and not of the file
  * @source: SNAPMAP_SOURCE_* of the backend that made it
  * @consistency: SNAPMAP_CONSISTENCY_*
@@ -60,8 +81,10 @@ struct image {
  * struct backend - operations of a source
  * @source: its SNAPMAP_SOURCE_* bit
  * @name: for people
+ * @rare: is only for few files; that it refuses another is not worth telling
  * @read_only: can serve struct snapmap
  * @editable: can serve struct snapmap_mut
+ * @in_place: its image is the file itself
  * @open: makes an image. Quiet: a failure says in @ret_step what could not be
  *	done (a constant string); whether the next backend is tried or the call fails
  *	is decided in table.c. Nothing is left behind then.
@@ -70,8 +93,10 @@ struct image {
 struct backend {
 	uint32_t source;
 	const char *name;
+	bool rare;
 	bool read_only;
 	bool editable;
+	bool in_place;
 	int (*open)(const struct source_request *request, struct image *ret, const char **ret_step);
 	int (*probe)(const struct source_request *request, const char **ret_step);
 };

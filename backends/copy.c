@@ -119,7 +119,7 @@ static int watch_lease(void *arg)
 /* Network and layered file systems do not lease reliably. */
 static bool wants_lease(const struct source_request *r)
 {
-	return r->own_offset && (r->fs->flags & FS_LOCAL) && !(r->fs->flags & FS_LAYERED);
+	return r->own_offset && !r->unchanging && (r->fs->flags & FS_LOCAL) && !(r->fs->flags & FS_LAYERED);
 }
 
 /* An overlay tells by its answer to FIEMAP whether there is a disk below, with write-back. */
@@ -141,7 +141,7 @@ static int take_stamp(const struct source_request *r, bool leased, struct stamp 
 	int rc;
 
 	/* Where it is not the stamp that proves anything it need not be waited for. */
-	if (r->editable || (!leased && stamps_prove(r)))
+	if (r->editable || (!leased && !r->unchanging && stamps_prove(r)))
 		return stamp_take(r->fd, r->fs, r->own_offset, ret);
 	rc = sys_fstat_fresh(r->fd, &st);
 	if (!rc)
@@ -195,8 +195,8 @@ static int copy_once(const struct source_request *r, int fd, struct image *image
 	if (rc)
 		return rc;
 	stamp_of(&now, &after);
-	*ret_changed = !stamp_same(&image->stamp, &after);
-	if (*ret_changed || watch.held)
+	*ret_changed = !stamp_same(&image->stamp, &after) && !r->unchanging;
+	if (*ret_changed || watch.held || r->unchanging)
 		return !*ret_changed;
 	rc = prove_by_reading(r, &copy, image);
 	*ret_changed = !rc && stamps_prove(r);

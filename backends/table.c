@@ -7,10 +7,14 @@
 
 #include "backends/backend.h"
 
+extern const struct backend backend_immutable;
+extern const struct backend backend_lease;
 extern const struct backend backend_reflink;
 extern const struct backend backend_copy;
 
 static const struct backend *const table[] = {
+	&backend_immutable,
+	&backend_lease,
 	&backend_reflink,
 	&backend_copy,
 };
@@ -22,29 +26,34 @@ const struct backend *backend_at(size_t index)
 }
 
 /* Failures that another backend would only repeat. */
-static bool is_final(int error)
+static bool is_final(const struct backend *b, int error)
 {
+	/* A lease costs a descriptor for longer, and has a limit on sizes of its own. */
+	if (b->in_place)
+		return error == -ECANCELED;
 	return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EFBIG;
 }
 
-static const char *advice(int error)
+static const char *advice(int error, uint32_t wanted)
 {
 	switch (error) {
 	case -EBUSY:
 		return "it is being written to; try again, or open without the strict flag";
 	case -ECANCELED:
 		return "the progress function asked to stop";
+	case -EOPNOTSUPP:
+		return wanted ? "ask for another source, or leave the choice to the library" : NULL;
 	default:
 		return NULL;
 	}
 }
 
-static int fail(int error, const char *name, const char *step)
+static int fail(int error, uint32_t wanted, const char *name, const char *step)
 {
 	char what[160];
 
 	snprintf(what, sizeof(what), "take a snapshot (%s: %s) of", name, step);
-	return error_set(error, what, advice(error));
+	return error_set(error, what, advice(error, wanted));
 }
 
 /* Makes an image with the source that the options ask for, or the first that can. */
@@ -62,11 +71,13 @@ int image_open(const struct source_request *request, struct image *ret)
 			continue;
 		if (request->editable ? !b->editable : !b->read_only)
 			continue;
-		if (last)
+		if (b->in_place && request->unchanging)
+			continue;
+		if (last && !last->rare)
 			error_tried(last->name, rc, step);
 		last = b;
 		rc = b->open(request, ret, &step);
-		if (!rc || is_final(rc))
+		if (!rc || is_final(b, rc))
 			break;
 	}
 	if (!rc)
@@ -75,5 +86,5 @@ int image_open(const struct source_request *request, struct image *ret)
 		return error_set(
 			rc, "take a snapshot of",
 			"this source is not built in, or does not serve this kind of handle; use automatic choice");
-	return fail(rc, last->name, step);
+	return fail(rc, wanted, last->name, step);
 }

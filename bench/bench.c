@@ -44,6 +44,7 @@
  * @warm: see struct job
  * @own_files: both change their file, so each gets one
  * @reflink: only where extents can be shared
+ * @lease: only where files can be leased
  * @bytes: the values are bytes and not seconds
  * @rounds: how many, if not given on the command line
  * @batch: see struct comparison
@@ -56,7 +57,7 @@ struct row {
 	uint64_t size;
 	unsigned extents;
 	unsigned count;
-	bool clustered, warm, own_files, reflink, bytes;
+	bool clustered, warm, own_files, reflink, lease, bytes;
 	unsigned rounds, batch;
 };
 
@@ -66,6 +67,10 @@ struct row {
 static const struct row table[] = {
 	{"open by reflink, 1 MiB", &open_reflink, &bare_reflink, 1.15, .size = MIB, .reflink = true, .rounds = 31,
 	 .batch = 40},
+	{"open by lease, 1 MiB", &open_lease, &bare_open, 1.5, .size = MIB, .lease = true, .rounds = 31, .batch = 100},
+	{"writer's wait, 1 MiB", &writer_wait, &bare_image, 0, .size = MIB, .lease = true, .rounds = 31, .batch = 1},
+	{"8 threads open by lease", &threads_lease, &bare_threads, 1.25, .size = MIB, .count = 8, .lease = true,
+	 .rounds = 15, .batch = 1},
 	{"open as it comes, 1 MiB", &open_auto, &bare_mmap, 0, .size = MIB, .rounds = 15, .batch = 20},
 	{"open and read a page, 1 MiB", &open_and_touch, &bare_mmap_and_touch, 0, .size = MIB, .rounds = 15,
 	 .batch = 20},
@@ -80,6 +85,9 @@ static const struct row table[] = {
 	 .rounds = 15, .batch = 5},
 	{"open by reflink, 1 GiB", &open_reflink, &bare_reflink, 1.15, .size = GIB, .reflink = true, .rounds = 31,
 	 .batch = 40},
+	{"open by lease, 1 GiB", &open_lease, &bare_open, 1.5, .size = GIB, .lease = true, .rounds = 31, .batch = 100},
+	{"sum by lease, warm 1 GiB", &sum_lease, &bare_sum, 1.03, .size = GIB, .lease = true, .rounds = 15, .batch = 1},
+	{"writer's wait, 1 GiB", &writer_wait, &bare_image, 2.0, .size = GIB, .lease = true, .rounds = 15, .batch = 1},
 	{"open for editing, 1 GiB", &open_mut, &bare_reflink, 0, .size = GIB, .reflink = true, .rounds = 15,
 	 .batch = 20},
 	{"dirty scan, 1 % at random", &scan, NULL, 0.010, .size = GIB, .count = ONE_PERCENT, .reflink = true,
@@ -97,7 +105,7 @@ static const struct row table[] = {
 struct place {
 	char name[64];
 	char dir[PATH_MAX - 64];
-	bool reflink;
+	bool reflink, lease;
 	char path[PATH_MAX];
 	const struct row *made_for;
 };
@@ -105,14 +113,14 @@ struct place {
 static unsigned rounds_wanted;
 static unsigned met, missed, failed;
 
-static bool can_reflink(const char *dir)
+static bool has_source(const char *dir, uint32_t source)
 {
 	struct snapmap_probe probe;
 
 	if (snapmap_probe(dir, &probe))
 		return false;
 	for (uint32_t i = 0; i < probe.nsources; i++)
-		if (probe.sources[i].id == SNAPMAP_SOURCE_REFLINK)
+		if (probe.sources[i].id == source)
 			return !probe.sources[i].error;
 	return false;
 }
@@ -157,9 +165,9 @@ static void print_value(double value, bool bytes)
 }
 
 /* The bars are meant for file systems as they are, and not for a layer above them. */
-static bool has_bars(const struct place *place)
+static bool has_bars(const struct place *place, const struct row *row)
 {
-	return place->reflink && !strstr(place->name, "overlay");
+	return (row->lease ? place->lease : place->reflink) && !strstr(place->name, "overlay");
 }
 
 static void print_result(const struct place *place, const struct row *row, const struct result *r)
@@ -175,7 +183,7 @@ static void print_result(const struct place *place, const struct row *row, const
 	} else {
 		printf(" %23s", "");
 	}
-	if (row->bar != 0 && has_bars(place)) {
+	if (row->bar != 0 && has_bars(place, row)) {
 		if (row->baseline)
 			printf(" %5.2f", row->bar);
 		else if (row->bytes)
@@ -258,7 +266,7 @@ static void run_place(struct place *place, char *const *words)
 		struct result result;
 		int rc;
 
-		if (!is_wanted(row->title, words) || (row->reflink && !place->reflink))
+		if (!is_wanted(row->title, words) || (row->reflink && !place->reflink) || (row->lease && !place->lease))
 			continue;
 		rc = measure(place, row, &result);
 		if (!rc) {
@@ -287,7 +295,8 @@ static void run_entry(const char *entry, const char *only, char *const *words)
 		return;
 	snprintf(place.dir, sizeof(place.dir), "%s", equals + 1);
 	snprintf(place.path, sizeof(place.path), "%s/snapmap-bench", place.dir);
-	place.reflink = can_reflink(place.dir);
+	place.reflink = has_source(place.dir, SNAPMAP_SOURCE_REFLINK);
+	place.lease = has_source(place.dir, SNAPMAP_SOURCE_LEASE);
 	run_place(&place, words);
 }
 

@@ -18,6 +18,18 @@ extern const struct contender bare_copy;
 extern const struct contender bare_mmap;
 extern const struct contender bare_mmap_and_touch;
 
+/* lease.c: handles over the file itself */
+extern const struct contender open_lease;
+extern const struct contender sum_lease;
+extern const struct contender writer_wait;
+extern const struct contender threads_lease;
+
+/* bare_lease.c: the same by system calls */
+extern const struct contender bare_open;
+extern const struct contender bare_sum;
+extern const struct contender bare_image;
+extern const struct contender bare_threads;
+
 /* scan.c: find the dirty pages */
 extern const struct contender scan;
 

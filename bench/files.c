@@ -177,3 +177,13 @@ unsigned pages_read(const char *base, uint64_t size)
 		sum += (unsigned char)p[at];
 	return sum;
 }
+
+uint64_t bytes_sum(const void *base, uint64_t size)
+{
+	const volatile uint64_t *p = (const volatile uint64_t *)base;
+	uint64_t sum = 0;
+
+	for (uint64_t i = 0; i < size / sizeof(*p); i++)
+		sum += p[i];
+	return sum;
+}

@@ -33,5 +33,7 @@ void pages_edit(char *base, const uint64_t *pages, unsigned count, uint64_t valu
 
 /* A byte of every page, so that all are mapped. */
 unsigned pages_read(const char *base, uint64_t size);
+/* Every word of it. */
+uint64_t bytes_sum(const void *base, uint64_t size);
 
 #endif

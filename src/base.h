@@ -34,6 +34,7 @@ struct options {
 	uint32_t flags;
 	uint32_t source;
 	const char *tmpdir;
+	uint64_t lease_limit;
 	int (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;
 };
@@ -44,13 +45,17 @@ struct fs_traits {
 	const char *name;
 	unsigned flags;
 };
-#define FS_LOCAL (1u << 0)	/* all changes go through this kernel */
-#define FS_WRITE_BACK (1u << 1) /* stores through shared mappings move ctime after each write-out */
-#define FS_FINE_TIMES (1u << 2) /* multigrain timestamps from Linux 6.13 */
-#define FS_PSEUDO (1u << 3)	/* made up while being read */
-#define FS_IN_MEMORY (1u << 4)	/* reading a hole of a mapping allocates; pages are memory anyway */
-#define FS_LAYERED (1u << 5)	/* what counts is the file system below */
-#define FS_EVEN_TIMES (1u << 6) /* times are even seconds */
+#define FS_LOCAL (1u << 0)	   /* all changes go through this kernel */
+#define FS_WRITE_BACK (1u << 1)	   /* stores through shared mappings move ctime after each write-out */
+#define FS_FINE_TIMES (1u << 2)	   /* multigrain timestamps from Linux 6.13 */
+#define FS_PSEUDO (1u << 3)	   /* made up while being read */
+#define FS_IN_MEMORY (1u << 4)	   /* reading a hole of a mapping allocates; pages are memory anyway */
+#define FS_LAYERED (1u << 5)	   /* what counts is the file system below */
+#define FS_EVEN_TIMES (1u << 6)	   /* times are even seconds */
+#define FS_NEVER_WRITTEN (1u << 7) /* the kernel has no code that writes to it */
+#define FS_HUGE_PAGES (1u << 8)	   /* pages come from a limited pool: a hole of a mapping can be a signal */
+#define FS_FIRM_VERITY (1u << 9)   /* a file with fs-verity cannot be cut either */
+#define FS_LEASES (1u << 10)	   /* each change begins with an open that breaks leases */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);
@@ -104,5 +109,18 @@ int sparse_copy_file(const struct sparse_copy *copy, uint64_t size, uint64_t *re
 /* 1 if both files of a finished copy have the same first @size bytes now, 0 if not. Quiet. */
 int sparse_compare(const struct sparse_copy *copy, uint64_t size);
 int file_size_allowed(uint64_t size);
+
+/* base_imaging.c: what an image of a file would cost */
+#define IMAGING_NS ((uint64_t)2000000000) /* what a writer may be made to wait for */
+struct imaging_request {
+	int fd;
+	int dirfd;
+	const char *dir; /* used if dirfd is -1 */
+	const char *tmpdir;
+	const struct stat *st;
+	const struct fs_traits *fs;
+	uint64_t mount; /* of the file, never used again; or 0 */
+};
+void imaging_limit(const struct imaging_request *request, uint64_t *ret_limit, uint64_t *ret_space);
 
 #endif

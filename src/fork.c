@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is done around fork(). A process made by the bare clone system call goes
- * unnoticed.
+ * What is done around fork(). A process made by the bare clone system call, or by
+ * _Fork(), goes unnoticed.
  *
  * Forks are counted, on both sides: after one, two processes map the same image, and
  * neither may change it in place any more.
  *
- * Locks are taken before a fork, so that the child, which has only one thread, finds
- * them free and what they guard whole; but for the latch, which frees itself.
+ * All locks of the library are taken before a fork, so that the child, which has only
+ * one thread, finds them free and what they guard whole; but for the latch of the
+ * guard, which the child makes free: latch.c says why that is enough.
  */
 #include "config.h"
 
@@ -15,6 +16,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "latch.h"
+#include "lease.h"
 #include "overlay.h"
 
 static atomic_uint generation;
@@ -23,6 +26,7 @@ static int registered;
 
 static void before(void)
 {
+	lease_before_fork();
 	registry_lock();
 	retire_lock();
 	urcu_bp_before_fork();
@@ -34,14 +38,17 @@ static void after_in_parent(void)
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
+	lease_after_fork();
 }
 
 static void after_in_child(void)
 {
+	latch_forget();
 	urcu_bp_after_fork_child();
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
+	lease_after_fork_in_child();
 }
 
 static void start_counting(void)

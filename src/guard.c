@@ -171,7 +171,7 @@ int snapmap_guard_handle(int signal, const siginfo_t *info)
 	latch_take(&mask);
 	rcu_read_lock();
 	live = registry_find(info->si_addr);
-	if (live && live->guarded)
+	if (live && live->watched)
 		repaired = repair(live, info->si_addr);
 	rcu_read_unlock();
 	latch_give(&mask);

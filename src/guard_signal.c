@@ -231,11 +231,9 @@ int guard_install(void)
 	struct earlier *spare;
 	unsigned generation;
 	sigset_t mask;
-	int rc = latch_prepare();
-
 	/* A child may fault as well. */
-	if (!rc)
-		rc = fork_generation(&generation);
+	int rc = fork_generation(&generation);
+
 	if (rc)
 		return rc;
 	spare = (struct earlier *)calloc(1, sizeof(*spare));

@@ -14,20 +14,27 @@ int options_read(const struct snapmap_options *options, struct options *ret);
  * @fd: open for reading
  * @own_offset: nobody else uses this open file description
  * @st: what it was right after it was opened
+ * @mount: number of its mount, never used again, or 0
+ * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  */
 struct source {
 	int fd;
 	bool own_offset;
 	struct stat st;
+	uint64_t mount;
+	bool verity;
 	const struct fs_traits *fs;
 };
 
 /* source.c. Set the error sentence: only regular files with a real size get through. */
 /* Without @follow a link as last part of the path is -ELOOP, also one that was put there just now. */
 int source_open(const char *path, bool follow, struct source *ret);
-/* The same for a path that @st was just found at. */
-int source_open_known(const char *path, const struct stat *st, bool follow, struct source *ret);
+/*
+ * The same without looking at what it is first, in one call. -ELOOP, without an error
+ * sentence, if the path ends in a link, or leads to nothing but links.
+ */
+int source_open_directly(const char *path, struct source *ret);
 int source_open_fd(int fd, struct source *ret);
 int source_open_place(const struct place *place, struct source *ret);
 void source_close(struct source *source);

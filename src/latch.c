@@ -13,7 +13,6 @@
 
 #include "latch.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "sys.h"
@@ -25,23 +24,10 @@ enum {
 };
 
 static atomic_uint state;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int registered;
 
-static void make_free(void)
+void latch_forget(void)
 {
 	atomic_store(&state, FREE);
-}
-
-static void register_child(void)
-{
-	registered = -pthread_atfork(NULL, NULL, make_free);
-}
-
-int latch_prepare(void)
-{
-	pthread_once(&once, register_child);
-	return registered;
 }
 
 void latch_take(sigset_t *ret_mask)

@@ -5,10 +5,10 @@
 
 #include <signal.h>
 
-/* Once before anything else: makes the latch free in children of fork(). 0 or -ENOMEM. */
-int latch_prepare(void);
 /* All signals are blocked until latch_give(). Memory that may fault must not be touched in between. */
 void latch_take(sigset_t *ret_mask);
 void latch_give(const sigset_t *mask);
+/* In a child of fork(), by fork.c. */
+void latch_forget(void);
 
 #endif

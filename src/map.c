@@ -11,12 +11,14 @@
 
 #include "guard.h"
 #include "handle.h"
+#include "lease.h"
 #include "mapping.h"
 #include "sys.h"
 
 struct snapmap {
 	struct mapping mapping;
-	struct live *live; /* NULL unless it is guarded */
+	struct lease_hold hold; /* empty if the image is private */
+	struct live *live;	/* of a private image that is guarded, or NULL */
 	size_t size;
 	struct snapmap_info info;
 	char subject[]; /* what errors call the file */
@@ -36,8 +38,96 @@ static void fill_info(const struct image *image, const struct fs_traits *fs, str
 	error_copy_tried(ret->tried, sizeof(ret->tried));
 }
 
-static int map_image(const struct source *source, const struct image *image, const struct options *options,
-		     const char *subject, struct snapmap **ret)
+static void unmap(struct snapmap *map)
+{
+	if (map->hold.leased) {
+		lease_leave(&map->hold, &map->mapping);
+		return;
+	}
+	if (map->live)
+		registry_remove(map->live);
+	mapping_close(&map->mapping);
+}
+
+static bool is_guarded(const struct source_request *r)
+{
+	return r->options->flags & SNAPMAP_GUARD;
+}
+
+static int map_private(const struct image *image, bool guarded, struct snapmap *map)
+{
+	int rc = mapping_open(image->fd, image->size, false, &map->mapping);
+
+	if (!rc && guarded)
+		rc = guard_add(&map->mapping, false, &map->live);
+	if (rc)
+		mapping_close(&map->mapping);
+	return rc;
+}
+
+/*
+ * Maps the file itself, if other handles have a lease on it already. Returns 1 if it
+ * does; 0 if not, for whatever reason: then an image is made, and tells it.
+ */
+static int map_shared(const struct source_request *r, struct snapmap *map)
+{
+	uint32_t wanted = r->options->source;
+	struct image image = {
+		.source = SNAPMAP_SOURCE_LEASE,
+		.consistency = SNAPMAP_CONSISTENCY_POINT_IN_TIME,
+	};
+
+	if (!r->lease || (wanted != SNAPMAP_SOURCE_AUTO && wanted != SNAPMAP_SOURCE_LEASE) ||
+	    lease_share(r->st, is_guarded(r), &map->mapping, &map->hold))
+		return 0;
+	image.size = map->hold.leased->size;
+	fill_info(&image, r->fs, &map->info);
+	return 1;
+}
+
+/* Takes over the image's descriptor if that is the source's own. */
+static int map_image(struct source *source, const struct source_request *r, struct image *image, struct snapmap *map)
+{
+	bool in_place = image->fd == source->fd, leased = in_place && image->source == SNAPMAP_SOURCE_LEASE;
+	int rc;
+
+	if (leased && image->size) {
+		rc = lease_adopt(&source->fd, r, image->size, is_guarded(r), &map->mapping, &map->hold);
+	} else {
+		rc = map_private(image, is_guarded(r), map);
+		/* Nothing at all needs no lease. */
+		if (leased) {
+			sys_lease_drop(source->fd);
+			lease_terms.leave();
+		}
+	}
+	if (!in_place)
+		sys_close(image->fd);
+	if (!rc)
+		fill_info(image, r->fs, &map->info);
+	return rc;
+}
+
+/* A lease that was lost between grant and mapping: once more, without. */
+static int map_anew(struct source *source, struct source_request *r, struct snapmap *map)
+{
+	struct image image;
+	int rc;
+
+	if (map_shared(r, map))
+		return 0;
+	rc = image_open(r, &image);
+	if (rc)
+		return rc;
+	rc = map_image(source, r, &image, map);
+	if (rc == -EAGAIN && r->options->source == SNAPMAP_SOURCE_AUTO) {
+		r->lease = NULL;
+		return map_anew(source, r, map);
+	}
+	return rc ? error_set(rc, "map", NULL) : 0;
+}
+
+static int map_source(struct source *source, struct source_request *r, const char *subject, struct snapmap **ret)
 {
 	size_t n = strlen(subject) + 1;
 	struct snapmap *map = (struct snapmap *)calloc(1, sizeof(*map) + n);
@@ -46,19 +136,13 @@ static int map_image(const struct source *source, const struct image *image, con
 	if (!map)
 		return error_set(-ENOMEM, "open", NULL);
 	memcpy(map->subject, subject, n);
-	rc = mapping_open(image->fd, image->size, false, &map->mapping);
+	rc = map_anew(source, r, map);
 	if (rc) {
 		free(map);
-		return error_set(rc, "map", NULL);
+		return rc;
 	}
-	map->size = (size_t)image->size;
-	fill_info(image, source->fs, &map->info);
-	if (options->flags & SNAPMAP_GUARD) {
-		rc = guard_add(&map->mapping, false, &map->live);
-		if (rc)
-			error_set(rc, "guard", NULL);
-	}
-	if (!rc && (options->flags & SNAPMAP_POPULATE))
+	map->size = (size_t)map->info.size;
+	if (r->options->flags & SNAPMAP_POPULATE)
 		rc = mapping_prefault(&map->mapping, map->size, 0, map->size);
 	if (rc)
 		snapmap_close(map);
@@ -77,41 +161,37 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 		.dirfd = dirfd,
 		.dir = dir,
 		.st = &source->st,
+		.verity = source->verity,
 		.fs = source->fs,
+		.mount = source->mount,
 		.options = options,
+		.lease = options->flags & SNAPMAP_INHERIT ? NULL : &lease_terms,
 	};
-	struct image image;
 	int rc = mapping_check_size((uint64_t)source->st.st_size);
 
+	if (!rc && is_guarded(&request))
+		rc = guard_install();
 	if (rc)
 		error_set(rc, "map", NULL);
 	else
-		rc = image_open(&request, &image);
-	if (!rc) {
-		rc = map_image(source, &image, options, subject, ret);
-		sys_close(image.fd);
-	}
+		rc = map_source(source, &request, subject, ret);
 	source_close(source);
 	return rc;
 }
 
-/* The usual case: no link at the end, so that the file lies where the path says. */
-static int open_plain(const char *path, const struct stat *st, const struct options *options, struct snapmap **ret)
+/* The usual case: no link at the end, so that the file lies where the path says. Takes over the source. */
+static int open_plain(const char *path, struct source *source, const struct options *options, struct snapmap **ret)
 {
 	const char *slash = strrchr(path, '/');
 	char dir[PATH_MAX];
-	struct source source;
-	int rc = source_open_known(path, st, !(options->flags & SNAPMAP_NOFOLLOW), &source);
 
-	if (rc)
-		return rc;
 	/* The kernel took the path, so it fits. */
 	if (slash)
 		memcpy(dir, path, (size_t)(slash - path) + 1);
 	else
 		dir[0] = '.';
 	dir[slash ? slash - path + 1 : 1] = 0;
-	return open_source(&source, -1, dir, options, path, ret);
+	return open_source(source, -1, dir, options, path, ret);
 }
 
 static int open_link(const char *path, const struct options *options, struct snapmap **ret)
@@ -133,8 +213,8 @@ static int open_link(const char *path, const struct options *options, struct sna
 
 int snapmap_open(const char *path, const struct snapmap_options *options, struct snapmap **ret)
 {
+	struct source source;
 	struct options o;
-	struct stat st;
 	int rc;
 
 	error_begin(path ? path : "(null)");
@@ -143,10 +223,10 @@ int snapmap_open(const char *path, const struct snapmap_options *options, struct
 	rc = options_read(options, &o);
 	if (rc)
 		return rc;
-	rc = sys_fstatat(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st);
-	if (rc)
-		return error_set(rc, "open", NULL);
-	return S_ISLNK(st.st_mode) ? open_link(path, &o, ret) : open_plain(path, &st, &o, ret);
+	rc = source_open_directly(path, &source);
+	if (rc == -ELOOP)
+		return open_link(path, &o, ret);
+	return rc ? rc : open_plain(path, &source, &o, ret);
 }
 
 int snapmap_open_fd(int fd, const struct snapmap_options *options, struct snapmap **ret)
@@ -189,6 +269,8 @@ int snapmap_get_info(const struct snapmap *map, struct snapmap_info *ret)
 		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
 	*ret = map->info;
 	ret->error = guard_error(map->live);
+	if (map->hold.leased)
+		lease_get_info(&map->hold, ret);
 	return 0;
 }
 
@@ -197,6 +279,9 @@ int snapmap_prefault(const struct snapmap *map, uint64_t offset, uint64_t length
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "prefault", "handle must not be NULL");
+	if (map->hold.leased && atomic_load(&map->hold.live->lost))
+		return error_set(atomic_load(&map->hold.live->error), "prefault a range of",
+				 "its bytes were lost when somebody wrote to the file: open it anew");
 	return mapping_prefault(&map->mapping, map->size, offset, length);
 }
 
@@ -204,8 +289,6 @@ void snapmap_close(struct snapmap *map)
 {
 	if (!map)
 		return;
-	if (map->live)
-		registry_remove(map->live);
-	mapping_close(&map->mapping);
+	unmap(map);
 	free(map);
 }

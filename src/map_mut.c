@@ -63,7 +63,9 @@ static int open_source(struct source *source, struct place *place, const struct 
 		.own_offset = source->own_offset,
 		.dirfd = place->dirfd,
 		.st = &source->st,
+		.verity = source->verity,
 		.fs = source->fs,
+		.mount = source->mount,
 		.options = options,
 		.editable = true,
 	};

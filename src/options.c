@@ -29,6 +29,7 @@ int options_read(const struct snapmap_options *o, struct options *ret)
 		.flags = o->flags,
 		.source = o->source,
 		.tmpdir = o->tmpdir,
+		.lease_limit = o->lease_limit,
 		.progress = o->progress,
 		.progress_arg = o->progress_arg,
 	};

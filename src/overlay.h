@@ -52,7 +52,7 @@ struct staged {
 	struct ranges dirty;
 };
 
-/* How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
+/* fork.c. How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
 int fork_generation(unsigned *ret);
 
 /* Takes over the image, also if it fails. */

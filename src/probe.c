@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "handle.h"
+#include "lease.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
 #include "sys.h"
@@ -27,8 +28,11 @@ static void probe_sources(const struct source *source, int dirfd, struct snapmap
 		.own_offset = source->own_offset,
 		.dirfd = dirfd,
 		.st = &source->st,
+		.verity = source->verity,
 		.fs = source->fs,
+		.mount = source->mount,
 		.options = &none,
+		.lease = &lease_terms,
 	};
 	const struct backend *b;
 
@@ -61,10 +65,10 @@ static void probe_strategies(const struct target *target, struct snapmap_probe *
 /* A file with one page of data in the directory, or in memory if it cannot be written. */
 static int make_sample(int dirfd, struct source *ret)
 {
-	struct private_file_request request = {.dirfd = dirfd, .local_only = true};
+	struct private_file_request request = {.dirfd = dirfd, .local_only = true, .mode = S_IRUSR};
 	static const char page[4096] = {1};
 	struct source s = {.own_offset = true};
-	int rc = file_size_allowed(sizeof(page));
+	int rc = file_size_allowed(sizeof(page)), reader;
 
 	if (rc)
 		return error_set(rc, "probe", NULL);
@@ -83,6 +87,12 @@ static int make_sample(int dirfd, struct source *ret)
 		return error_set(rc, "probe", NULL);
 	}
 	s.fs = fs_traits_of(dirfd);
+	/* A file that is open for writing cannot be leased. */
+	reader = sys_reopen(s.fd, O_RDONLY);
+	if (reader >= 0) {
+		sys_close(s.fd);
+		s.fd = reader;
+	}
 	*ret = s;
 	return 0;
 }

@@ -29,9 +29,11 @@ struct live *registry_add(const struct mapping *mapping, bool guarded, bool writ
 	if (!live)
 		return NULL;
 	live->mapping = *mapping;
-	live->guarded = guarded;
+	live->guarded = live->watched = guarded;
 	live->writable = writable;
 	CDS_INIT_LIST_HEAD(&live->in_file);
+	if (!guarded)
+		return live;
 	pthread_mutex_lock(&lock);
 	cds_list_add_rcu(&live->node, &mappings);
 	pthread_mutex_unlock(&lock);
@@ -59,20 +61,34 @@ static void take_guard_off(struct live *live)
 	sigset_t mask;
 
 	latch_take(&mask);
-	live->guarded = false;
+	live->watched = false;
 	latch_give(&mask);
 }
 
-void registry_remove(struct live *live)
+void registry_hide(struct live *live)
 {
-	if (live->guarded)
-		take_guard_off(live);
+	if (!live->guarded)
+		return;
+	take_guard_off(live);
 	pthread_mutex_lock(&lock);
 	/* As cds_list_del_rcu(), whose store is a plain one to the thread sanitizer. */
 	live->node.next->prev = live->node.prev;
 	__atomic_store_n(&live->node.prev->next, live->node.next, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&lock);
-	retire(&live->retired, free_live);
+}
+
+void registry_free(struct live *live)
+{
+	if (live->guarded)
+		retire(&live->retired, free_live);
+	else
+		free(live);
+}
+
+void registry_remove(struct live *live)
+{
+	registry_hide(live);
+	registry_free(live);
 }
 
 struct live *registry_find(const void *address)

@@ -13,7 +13,7 @@
 
 #include "rcu.h"
 
-#define FULL 128
+#define FULL 512
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct retired *list;

@@ -2,10 +2,11 @@
 /*
  * Opening the file that a snapshot is to be taken of.
  *
- * Opening must neither hang (a FIFO) nor set anything off (a device), so the type
- * is looked at first, the file is opened without blocking, and the type is looked
- * at again. What is made up while it is being read (/proc, /sys) has no bytes to
- * take a snapshot of, and is refused.
+ * Opening must not hang (a FIFO, a device), so the file is opened without blocking,
+ * and its type is looked at before anything is done with it. Where links are
+ * followed, to places that others may have chosen, the type is looked at first as
+ * well, so that no device is opened through one. What is made up while it is being
+ * read (/proc, /sys) has no bytes to take a snapshot of, and is refused.
  */
 #include "config.h"
 
@@ -41,15 +42,14 @@ static int check_content(const struct source *s)
 
 static int look(struct source *s)
 {
-	uint64_t mount;
-	int rc = sys_fstat_mount(s->fd, &s->st, &mount);
+	int rc = sys_fstat_mount(s->fd, &s->st, &s->mount, &s->verity);
 
 	if (rc)
 		return error_set(rc, "stat", NULL);
 	rc = check_type(s->st.st_mode);
 	if (rc)
 		return rc;
-	s->fs = fs_traits_of_mount(s->fd, mount);
+	s->fs = fs_traits_of_mount(s->fd, s->mount);
 	return check_content(s);
 }
 
@@ -66,17 +66,19 @@ static int open_waiting(int dirfd, const char *path, int flags)
 	return sys_reopen(fd, O_RDONLY | O_NOCTTY);
 }
 
-static int open_at(int dirfd, const char *path, int flags, struct source *ret)
+static int open_quietly(int dirfd, const char *path, int flags)
 {
-	struct source s = {.own_offset = true};
-	int rc;
+	int fd = sys_openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags, 0);
 
-	s.fd = sys_openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags, 0);
-	if (s.fd == -EAGAIN)
-		s.fd = open_waiting(dirfd, path, flags);
-	if (s.fd < 0)
-		return error_set(s.fd, "open", NULL);
-	rc = look(&s);
+	return fd == -EAGAIN ? open_waiting(dirfd, path, flags) : fd;
+}
+
+/* Takes over the descriptor. */
+static int look_at(int fd, struct source *ret)
+{
+	struct source s = {.fd = fd, .own_offset = true};
+	int rc = look(&s);
+
 	if (rc) {
 		sys_close(s.fd);
 		return rc;
@@ -85,11 +87,11 @@ static int open_at(int dirfd, const char *path, int flags, struct source *ret)
 	return 0;
 }
 
-int source_open_known(const char *path, const struct stat *st, bool follow, struct source *ret)
+static int open_at(int dirfd, const char *path, int flags, struct source *ret)
 {
-	int rc = check_type(st->st_mode);
+	int fd = open_quietly(dirfd, path, flags);
 
-	return rc ? rc : open_at(AT_FDCWD, path, follow ? 0 : O_NOFOLLOW, ret);
+	return fd < 0 ? error_set(fd, "open", NULL) : look_at(fd, ret);
 }
 
 int source_open(const char *path, bool follow, struct source *ret)
@@ -97,7 +99,20 @@ int source_open(const char *path, bool follow, struct source *ret)
 	struct stat st;
 	int rc = sys_fstatat(AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &st);
 
-	return rc ? error_set(rc, "open", NULL) : source_open_known(path, &st, follow, ret);
+	if (rc)
+		return error_set(rc, "open", NULL);
+	rc = check_type(st.st_mode);
+	return rc ? rc : open_at(AT_FDCWD, path, follow ? 0 : O_NOFOLLOW, ret);
+}
+
+/* What cannot be opened is looked at, for a better sentence. */
+int source_open_directly(const char *path, struct source *ret)
+{
+	int fd = open_quietly(AT_FDCWD, path, O_NOFOLLOW);
+
+	if (fd == -ELOOP)
+		return fd;
+	return fd < 0 ? source_open(path, false, ret) : look_at(fd, ret);
 }
 
 int source_open_place(const struct place *place, struct source *ret)

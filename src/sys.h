@@ -11,6 +11,7 @@
 #define SNAPMAP_SYS_H
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,7 +26,7 @@ int sys_dup(int fd);
 void sys_close(int fd);
 int sys_fd_flags(int fd);
 int sys_fstat(int fd, struct stat *ret);
-int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount);
+int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount, bool *ret_verity);
 int sys_fstat_fresh(int fd, struct stat *ret);
 int sys_fstatat_fresh(int dirfd, const char *path, int flags, struct stat *ret);
 int sys_fstatat(int dirfd, const char *path, int flags, struct stat *ret);
@@ -41,11 +42,13 @@ int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
 int sys_fsync(int fd);
 int sys_syncfs(int fd);
 int sys_write_out(int fd);
+void sys_forget_pages(int fd, uint64_t offset, uint64_t length);
 int sys_fchmod(int fd, mode_t mode);
 int sys_fchown(int fd, uid_t uid, gid_t gid);
 int sys_set_mtime(int fd, const struct timespec *mtime);
 int sys_flock(int fd, int operation);
 int sys_file_size_limit(uint64_t *ret);
+int sys_fd_limit(uint64_t *ret);
 
 /* sys_dir.c: names */
 int sys_link_fd(int fd, int dirfd, const char *name);
@@ -63,15 +66,26 @@ ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offse
 int sys_count_extents(int fd, uint64_t *ret);
 
 /* sys_lease.c: leases (fcntl(2), F_SETLEASE) */
+int sys_lease_take(int fd, pid_t owner);
 int sys_lease_take_unheard(int fd);
 bool sys_lease_held(int fd);
 void sys_lease_drop(int fd);
+int sys_lease_end(int fd);
+int sys_lease_wait(int ms, int *ret_fd);
+void sys_lease_wake(pid_t owner);
+int sys_lease_break_time(void);
+
+/* sys_thread.c: threads of our own */
+pid_t sys_gettid(void);
+int sys_thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret);
 
 /* sys_fs.c: file systems */
 int sys_fs_magic(int fd, uint64_t *ret);
+int sys_fs_space(int fd, uint64_t *ret);
 int sys_kernel_version(void);
 void sys_now_coarse(struct timespec *ret);
 void sys_now(struct timespec *ret);
+uint64_t sys_now_ns(void);
 void sys_clock_tick(struct timespec *ret);
 void sys_sleep(const struct timespec *time);
 
@@ -82,9 +96,12 @@ void sys_unmap(void *address, size_t length);
 int sys_move_mapping(void *from, size_t length, void *to);
 int sys_drop_private(void *address, size_t length);
 int sys_no_hugepages(void *address, size_t length);
+int sys_protect(void *address, size_t length, int prot);
+int sys_share_mapping(void *from, size_t length, void *to);
 int sys_populate(const void *address, size_t length);
 int sys_memfd(const char *name);
 int sys_seal(int fd, int seals);
+int sys_seals(int fd);
 uint64_t sys_memory_size(void);
 
 /* sys_futex.c: waiting for a word of memory */

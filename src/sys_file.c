@@ -56,6 +56,9 @@ int sys_fstat(int fd, struct stat *ret)
 #ifndef STATX_MNT_ID_UNIQUE /* Linux 6.8 */
 #define STATX_MNT_ID_UNIQUE 0x00004000U
 #endif
+#ifndef STATX_ATTR_VERITY /* Linux 5.5 */
+#define STATX_ATTR_VERITY 0x00100000
+#endif
 
 static void stat_of(const struct statx *x, struct stat *ret)
 {
@@ -76,8 +79,11 @@ static void stat_of(const struct statx *x, struct stat *ret)
 	};
 }
 
-/* Also tells the mount by a number that is never used again, 0 if the kernel has none. */
-int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount)
+/*
+ * Also tells the mount by a number that is never used again, 0 if the kernel has
+ * none, and whether fs-verity protects the file.
+ */
+int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount, bool *ret_verity)
 {
 	struct statx x;
 
@@ -85,6 +91,7 @@ int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount)
 		return -errno;
 	stat_of(&x, ret);
 	*ret_mount = x.stx_mask & STATX_MNT_ID_UNIQUE ? x.stx_mnt_id : 0;
+	*ret_verity = x.stx_attributes & STATX_ATTR_VERITY;
 	return 0;
 }
 
@@ -244,6 +251,12 @@ int sys_write_out(int fd)
 	return rc ? -errno : 0;
 }
 
+/* Clean pages leave the page cache, so that the next read comes from storage. A hint. */
+void sys_forget_pages(int fd, uint64_t offset, uint64_t length)
+{
+	posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
+}
+
 int sys_fchmod(int fd, mode_t mode)
 {
 	return fchmod(fd, mode) ? -errno : 0;
@@ -277,6 +290,17 @@ int sys_file_size_limit(uint64_t *ret)
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_FSIZE, &limit))
+		return -errno;
+	*ret = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
+	return 0;
+}
+
+/* How many descriptors there may be. */
+int sys_fd_limit(uint64_t *ret)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return -errno;
 	*ret = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
 	return 0;

@@ -24,6 +24,21 @@ int sys_fs_magic(int fd, uint64_t *ret)
 	return 0;
 }
 
+/* Bytes that an ordinary user may still take. */
+int sys_fs_space(int fd, uint64_t *ret)
+{
+	struct statfs fs;
+	int rc;
+
+	do
+		rc = fstatfs(fd, &fs);
+	while (rc && errno == EINTR);
+	if (rc)
+		return -errno;
+	*ret = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	return 0;
+}
+
 /* 6.18 is 618; two digits for the minor number last a while. */
 int sys_kernel_version(void)
 {
@@ -44,6 +59,15 @@ void sys_now_coarse(struct timespec *ret)
 void sys_now(struct timespec *ret)
 {
 	clock_gettime(CLOCK_REALTIME, ret);
+}
+
+/* Since some moment in the past, never set back. */
+uint64_t sys_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 void sys_clock_tick(struct timespec *ret)

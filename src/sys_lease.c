@@ -3,24 +3,56 @@
  * Leases (fcntl(2), F_SETLEASE).
  *
  * A lease that breaks sends a signal to its owner, SIGIO by default, which kills
- * a process that did not expect it. The lease taken here is for somebody who
- * asks F_GETLEASE instead of listening: its owner is a thread that has ended, so
- * that the signal has nobody to go to.
+ * a process that did not expect it. So there are two kinds here:
+ *  - a lease with a thread that waits for breaks: LEASE_SIGNAL is sent to that one
+ *    thread, which has it blocked, and never to the process;
+ *  - a lease that nobody listens to, for somebody who asks F_GETLEASE instead: its
+ *    owner is a thread that has ended, so that the signal has nobody to go to.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sys.h"
 
+/*
+ * A thread that waits for a signal also takes those meant for the whole process,
+ * so it must be one that nobody sends. This one the kernel never does. It is no
+ * real-time signal: a second one is merged with the first instead of queued, so it
+ * cannot be lost for want of room in the queue (RLIMIT_SIGPENDING), but whoever gets
+ * it has to look at all leases.
+ */
+#ifdef SIGSTKFLT
+#define LEASE_SIGNAL SIGSTKFLT
+#else
+#define LEASE_SIGNAL SIGPWR
+#endif
+
 struct unheard {
 	int fd;
 	int error;
 };
+
+/*
+ * Takes a read lease on @fd, which must be an open file description of ours
+ * alone, opened read-only. Breaks are told to the thread @owner.
+ *
+ * Return: 0, -EAGAIN if the file is open for writing anywhere, -EACCES if the
+ * caller neither owns it nor has CAP_LEASE, -EINVAL where there are no leases.
+ */
+int sys_lease_take(int fd, pid_t owner)
+{
+	struct f_owner_ex to = {.type = F_OWNER_TID, .pid = owner};
+
+	if (fcntl(fd, F_SETOWN_EX, &to) || fcntl(fd, F_SETSIG, LEASE_SIGNAL) || fcntl(fd, F_SETLEASE, F_RDLCK))
+		return -errno;
+	return 0;
+}
 
 static void *take_and_end(void *arg)
 {
@@ -33,12 +65,8 @@ static void *take_and_end(void *arg)
 }
 
 /*
- * Takes a read lease on @fd, which must be an open file description of ours
- * alone, opened read-only. The thread is born with all signals blocked, and a
+ * The same, but nobody is told. The thread is born with all signals blocked, and a
  * break that comes before it ends stays pending with it and is lost with it.
- *
- * Return: 0, -EAGAIN if the file is open for writing anywhere, -EACCES if the
- * caller neither owns it nor has CAP_LEASE, -EINVAL where there are no leases.
  */
 int sys_lease_take_unheard(int fd)
 {
@@ -68,4 +96,59 @@ bool sys_lease_held(int fd)
 void sys_lease_drop(int fd)
 {
 	fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
+/*
+ * Gives a lease up. Return: 0 if it was held up to this moment; -EAGAIN if the
+ * kernel had taken it away already, because a break took too long.
+ */
+int sys_lease_end(int fd)
+{
+	return fcntl(fd, F_SETLEASE, F_UNLCK) ? -errno : 0;
+}
+
+/*
+ * For the owner of leases, with all signals blocked: waits for a break, or for
+ * sys_lease_wake(). Return: 1, and in @ret_fd the descriptor of one lease that
+ * breaks or -1; 0 if nothing came within @ms milliseconds, -1 being no limit.
+ */
+int sys_lease_wait(int ms, int *ret_fd)
+{
+	const struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+	siginfo_t info;
+	sigset_t set;
+	int rc;
+
+	sigemptyset(&set);
+	sigaddset(&set, LEASE_SIGNAL);
+	do
+		rc = sigtimedwait(&set, &info, ms < 0 ? NULL : &limit);
+	while (rc < 0 && errno == EINTR);
+	if (rc < 0)
+		return 0;
+	*ret_fd = info.si_code == POLL_MSG ? info.si_fd : -1;
+	return 1;
+}
+
+void sys_lease_wake(pid_t owner)
+{
+	syscall(SYS_tgkill, getpid(), owner, LEASE_SIGNAL);
+}
+
+/* Seconds after which the kernel takes away a lease that breaks; 0: never. Negative if it cannot be asked. */
+int sys_lease_break_time(void)
+{
+	int fd = sys_openat(AT_FDCWD, "/proc/sys/fs/lease-break-time", O_RDONLY, 0), seconds;
+	char text[16];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = sys_pread(fd, text, sizeof(text) - 1, 0);
+	sys_close(fd);
+	if (n <= 0)
+		return n < 0 ? (int)n : -EIO;
+	text[n] = 0;
+	seconds = atoi(text);
+	return seconds < 0 ? 0 : seconds;
 }

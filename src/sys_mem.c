@@ -21,16 +21,14 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-/* Asks once: signal handlers use it, and whatever they can find was mapped with its help. */
+/* Asked once: a signal handler may call this, and whatever that can find was mapped with its help. */
 size_t sys_page_size(void)
 {
-	static atomic_size_t known;
-	size_t size = atomic_load_explicit(&known, memory_order_relaxed);
+	static _Atomic size_t known;
+	size_t size = known;
 
-	if (!size) {
-		size = (size_t)sysconf(_SC_PAGESIZE);
-		atomic_store_explicit(&known, size, memory_order_relaxed);
-	}
+	if (!size)
+		known = size = (size_t)sysconf(_SC_PAGESIZE);
 	return size;
 }
 
@@ -94,6 +92,17 @@ int sys_no_hugepages(void *address, size_t length)
 	return madvise(address, length, MADV_NOHUGEPAGE) && errno != EINVAL ? -errno : 0;
 }
 
+int sys_protect(void *address, size_t length, int prot)
+{
+	return mprotect(address, length, prot) ? -errno : 0;
+}
+
+/* A second mapping of the same shared memory, replacing what is at @to (mremap(2), old size 0). */
+int sys_share_mapping(void *from, size_t length, void *to)
+{
+	return mremap(from, 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
+}
+
 /*
  * Has the kernel read one byte of each page for us: unlike a load of our own it
  * answers a bad page with EFAULT. Works on every kernel.
@@ -148,6 +157,14 @@ int sys_memfd(const char *name)
 int sys_seal(int fd, int seals)
 {
 	return fcntl(fd, F_ADD_SEALS, seals) ? -errno : 0;
+}
+
+/* The seals that a file has, F_SEAL_*. -EINVAL if its kind can have none. */
+int sys_seals(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals < 0 ? -errno : seals;
 }
 
 uint64_t sys_memory_size(void)

@@ -279,9 +279,12 @@ static void check_no_commit(struct view *v)
 	ck_assert_int_eq(snapmap_mut_commit(v->mut, NULL), -EIO);
 }
 
+/* The file itself under a lease where there is one, an editable image, a copy to read. */
+static const int ways[] = {0, 1, 4};
+
 START_TEST(test_eio)
 {
-	const struct storage *s = &storages[_i / 2];
+	const struct storage *s = &storages[_i / 3];
 	const char *why = set_up(s);
 	struct view v;
 
@@ -289,7 +292,7 @@ START_TEST(test_eio)
 		tear_down();
 		test_skip("%s: %s", s->name, why);
 	}
-	open_bad(_i % 2, SNAPMAP_GUARD, &v);
+	open_bad(ways[_i % 3], SNAPMAP_GUARD, &v);
 	check_calls(&v);
 	read_by_threads(&v);
 	ck_assert_int_eq(error_of(&v), -EIO);
@@ -329,11 +332,12 @@ START_TEST(test_eio_without_guard)
 		tear_down();
 		test_skip("%s: %s", s->name, why);
 	}
-	open_bad(_i % 2, 0, &v);
+	/* A child keeps only what it may inherit. */
+	open_bad(_i % 2, SNAPMAP_INHERIT, &v);
 	ck_assert_int_eq(death_of(touch_bad, (void *)(uintptr_t)(v.data + bad[0])), SIGBUS);
 	switch_eio(false);
 	/* A guard elsewhere changes nothing for it, and a child of the guarded one is guarded. */
-	view_open(_i % 2, file, SNAPMAP_GUARD, &guarded);
+	view_open(_i % 2, file, SNAPMAP_GUARD | SNAPMAP_INHERIT, &guarded);
 	switch_eio(true);
 	drop_cache(guarded.data);
 	drop_cache(v.data);
@@ -381,6 +385,76 @@ START_TEST(test_eio_within_the_library)
 	memset(bytes + bad[0], 'x', PAGE);
 	view_close(&v);
 	check_file();
+	tear_down();
+}
+END_TEST
+
+/* Breaks the lease of the handles, and has changed the file when it returns. */
+static void change_file(void)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "dd if=/dev/zero of=%s bs=4096 count=1 conv=notrunc", file);
+	ck_assert_int_eq(run(line), 0);
+}
+
+/* An image takes the place of the file: lost pages stay lost, the others what they were. */
+START_TEST(test_lease_breaks_after_eio)
+{
+	const struct storage *s = &storages[1 + _i];
+	const char *why = set_up(s);
+	struct view v;
+
+	if (why) {
+		tear_down();
+		test_skip("%s: %s", s->name, why);
+	}
+	open_bad(0, SNAPMAP_GUARD, &v);
+	ck_assert_uint_eq(v.info.lease, SNAPMAP_LEASE_HELD);
+	ck_assert(is_zero(v.data + bad[0], PAGE));
+	ck_assert_int_eq(error_of(&v), -EIO);
+	ck_assert_uint_eq(v.info.lease, SNAPMAP_LEASE_HELD);
+	switch_eio(false);
+	change_file();
+	ck_assert_int_eq(error_of(&v), -EIO);
+	ck_assert_uint_eq(v.info.lease, SNAPMAP_LEASE_IMAGED);
+	ck_assert(is_zero(v.data + bad[0], PAGE));
+	/* Nobody had looked at this one. */
+	ck_assert(page_is(v.data + bad[2], bytes + bad[2]));
+	check_good(&v);
+	view_close(&v);
+	tear_down();
+}
+END_TEST
+
+/* Where an image can only be a copy, and the disk does not give the bytes, all of it is lost. */
+START_TEST(test_lease_breaks_during_eio)
+{
+	const struct storage *s = &storages[1 + _i];
+	const char *why = set_up(s);
+	struct view v;
+
+	if (why) {
+		tear_down();
+		test_skip("%s: %s", s->name, why);
+	}
+	open_bad(0, SNAPMAP_GUARD, &v);
+	change_file();
+	error_of(&v);
+	if (!strcmp(s->name, "ext4")) {
+		ck_assert_uint_eq(v.info.lease, SNAPMAP_LEASE_LOST);
+		ck_assert_int_lt(v.info.error, 0);
+		ck_assert(is_zero(v.data, v.size));
+		ck_assert_int_eq(prefault(&v, 0), v.info.error);
+	} else {
+		ck_assert_uint_eq(v.info.lease, SNAPMAP_LEASE_IMAGED);
+		ck_assert_int_eq(v.info.error, 0);
+		check_good(&v);
+		read_by_threads(&v);
+		ck_assert_int_eq(error_of(&v), -EIO);
+	}
+	view_close(&v);
+	switch_eio(false);
 	tear_down();
 }
 END_TEST
@@ -441,10 +515,12 @@ Suite *test_suite(void)
 	Suite *s = suite_create("guard_io");
 	TCase *tc = tcase_create("eio");
 
-	tcase_add_loop_test(tc, test_eio, 0, 2 * STORAGES);
+	tcase_add_loop_test(tc, test_eio, 0, 3 * STORAGES);
 	tcase_add_loop_test(tc, test_eio_without_guard, 0, 2 * STORAGES);
 	tcase_add_loop_test(tc, test_eio_within_the_library, 0, 2 * STORAGES);
 	tcase_add_loop_test(tc, test_eio_during_commit, 0, 2);
+	tcase_add_loop_test(tc, test_lease_breaks_after_eio, 0, 3);
+	tcase_add_loop_test(tc, test_lease_breaks_during_eio, 0, 3);
 	suite_add_tcase(s, tc);
 	return s;
 }

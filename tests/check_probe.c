@@ -82,7 +82,8 @@ START_TEST(test_probe_foretells_the_source)
 		}
 		view_close(&v);
 	}
-	ck_assert_uint_eq(file.source, test_fs()->reflink ? SNAPMAP_SOURCE_REFLINK : SNAPMAP_SOURCE_COPY);
+	ck_assert_uint_eq(file.source, best_source(false));
+	ck_assert_uint_eq(file.source_mut, best_source(true));
 	ck_assert_int_eq(entry(&file, SNAPMAP_SOURCE_COPY)->error, 0);
 	ck_assert_int_eq(!entry(&file, SNAPMAP_SOURCE_REFLINK)->error, test_fs()->reflink);
 	ck_assert_uint_eq(empty.source, file.source);

@@ -60,6 +60,25 @@ static inline bool way_exists(int way)
 	return way_source(way) != SNAPMAP_SOURCE_REFLINK || test_fs()->reflink;
 }
 
+/* Files of one's own can be leased there. */
+static inline bool row_leases(void)
+{
+	static const char *const names[] = {"xfs", "btrfs", "ext4", "tmpfs"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(test_fs()->name, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+/* What the automatic choice comes to for a file of one's own that nobody writes to. */
+static inline uint32_t best_source(bool edits)
+{
+	if (!edits && row_leases())
+		return SNAPMAP_SOURCE_LEASE;
+	return test_fs()->reflink ? SNAPMAP_SOURCE_REFLINK : SNAPMAP_SOURCE_COPY;
+}
+
 static inline struct snapmap_options way_options(int way, uint32_t flags)
 {
 	return (struct snapmap_options){

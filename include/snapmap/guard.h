@@ -10,6 +10,9 @@
  * handle with an error can still be read, stored into and rolled back, but commit
  * and link refuse with -EIO.
  *
+ * A handle that loses its lease (SNAPMAP_LEASE_LOST) before there is an image to take
+ * its place becomes zeros as a whole, with an error that says why.
+ *
  * System calls that are given the memory, such as write(2), raise no signal: they
  * fail with EFAULT at a page that cannot be read and that nobody has touched yet.
  * snapmap_prefault() fails with -EIO there.

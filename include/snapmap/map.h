@@ -19,7 +19,8 @@ struct snapmap;
  *
  * Only permission to read the file is needed. Nothing that happens to the file
  * afterwards shows: not writes, truncation, renaming or removal. An open handle
- * holds no descriptor.
+ * holds no descriptor. A file that nobody can change is mapped as it is, which
+ * snapmap_info.source tells as SNAPMAP_SOURCE_IMMUTABLE.
  *
  * Return: 0, or
  * -EINVAL for a NULL argument, unknown flags, a wrong options size;
@@ -43,6 +44,9 @@ int snapmap_open(const char *path, const struct snapmap_options *options, struct
  *	mounted). It stays the caller's, and its file offset is left alone.
  * @options: see struct snapmap_options, or NULL
  * @ret: gets the handle
+ *
+ * A memory file with the seals F_SEAL_WRITE and F_SEAL_SHRINK is mapped as it is;
+ * others are copied.
  *
  * Return: as snapmap_open(), and -EBADF if @fd is not open for reading.
  */

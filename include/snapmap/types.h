@@ -29,7 +29,15 @@ struct snapmap_range {
 #define SNAPMAP_INHERIT (1u << 4)  /* the bytes stay right in a child of fork() */
 #define SNAPMAP_SPILL (1u << 5)	   /* edits larger than memory; -EOPNOTSUPP where not built */
 
-/* snapmap_options.source: zero, or exactly one of these */
+/*
+ * snapmap_options.source: zero, or exactly one of these.
+ *
+ * IMMUTABLE maps the file itself, for struct snapmap only: files on erofs and
+ * squashfs, with fs-verity on ext4 and f2fs, and memory files with F_SEAL_WRITE and
+ * F_SEAL_SHRINK. What it trusts in is whoever may write to the device or image file
+ * below erofs and squashfs. REFLINK shares the file's extents, COPY copies its
+ * bytes. The others are not built in.
+ */
 #define SNAPMAP_SOURCE_AUTO 0u
 #define SNAPMAP_SOURCE_IMMUTABLE (1u << 0)
 #define SNAPMAP_SOURCE_LEASE (1u << 1)
@@ -76,7 +84,10 @@ struct snapmap_options {
 #define SNAPMAP_CONSISTENCY_POINT_IN_TIME 1u /* the file as it was at one instant inside open */
 
 /* snapmap_info.lease */
-#define SNAPMAP_LEASE_NONE 0u /* the handle does not depend on a lease */
+#define SNAPMAP_LEASE_NONE 0u	/* the handle does not depend on a lease */
+#define SNAPMAP_LEASE_HELD 1u	/* it maps the file itself, which is leased */
+#define SNAPMAP_LEASE_IMAGED 2u /* somebody wanted to write: a private image took the place of the file */
+#define SNAPMAP_LEASE_LOST 3u	/* no image could be made: the bytes are out of reach, see @error */
 
 /**
  * struct snapmap_info - what serves a handle, and what it cost

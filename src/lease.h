@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Files that are mapped under a lease: one entry, with one descriptor, for each
+ * inode, shared by its handles.
+ *
+ *   lease.c        the table, and what handles ask of it
+ *   lease_break.c  an image takes the place of the file
+ *   lease_watch.c  the threads that wait for breaks and serve them
+ */
+#ifndef SNAPMAP_LEASE_H
+#define SNAPMAP_LEASE_H
+
+#include "backends/backend.h"
+#include "registry.h"
+
+/* From HELD to one of the last three; nothing follows on those. */
+enum lease_state {
+	LEASE_HELD,
+	LEASE_BREAKING, /* a thread is making an image */
+	LEASE_IMAGED,	/* the image has taken the place of the file */
+	LEASE_LOST,	/* the bytes are gone */
+	LEASE_ENDED,	/* no handle is left */
+};
+
+/**
+ * struct leased - a file under a lease
+ * @node: in the table, from the grant until the lease has ended
+ * @dev, @ino: its identity, which cannot be used again while @fd is open
+ * @fd: its description holds the lease
+ * @size: size in bytes
+ * @fs: its file system
+ * @tmpdir: where an image may go, or NULL
+ * @generation: fork_generation() when the lease was taken
+ * @lock: over all that follows; nobody waits for it for long. No other lock is taken
+ *	within it but that of the registry
+ * @state: enum lease_state, changed under the lock
+ * @refs: handles
+ * @lives: their mappings
+ * @bytes_copied, @extents: what the image cost, set before the state becomes IMAGED
+ * @overdue: an image would come too late
+ * @started: when the break began to be served, by sys_now_ns()
+ * @next_job: lease_watch.c
+ * @retired: nobody can find it any more
+ */
+struct leased {
+	struct cds_lfht_node node;
+	dev_t dev;
+	ino_t ino;
+	int fd;
+	uint64_t size;
+	const struct fs_traits *fs;
+	char *tmpdir;
+	unsigned generation;
+	pthread_mutex_t lock;
+	atomic_int state;
+	atomic_uint refs;
+	struct cds_list_head lives;
+	uint64_t bytes_copied;
+	uint64_t extents;
+	atomic_bool overdue;
+	uint64_t started;
+	struct leased *next_job;
+	struct retired retired;
+};
+
+/* What a handle has of it. Without @leased: an ordinary mapping. */
+struct lease_hold {
+	struct leased *leased;
+	struct live *live;
+};
+
+/* For handles: lease.c. Quiet. */
+extern const struct lease_terms lease_terms;
+/* Maps a file that is leased already. -ENOENT if it is not. */
+int lease_share(const struct stat *st, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret);
+/*
+ * Maps a file that a lease was just taken on, and undoes lease_terms.enter. *@fd is -1
+ * afterwards if it was taken over; else it holds no lease any more.
+ */
+int lease_adopt(int *fd, const struct source_request *request, uint64_t size, bool guarded, struct mapping *ret_mapping,
+		struct lease_hold *ret);
+/* Unmaps it. */
+void lease_leave(struct lease_hold *hold, struct mapping *mapping);
+void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret);
+
+/* For the threads: lease.c. Claims a file whose lease breaks, @hint first, if it is not -1. NULL if there is none. */
+struct leased *lease_claim(int hint);
+/* True if opens were under way that may have got a lease meanwhile, and are done now. */
+bool lease_openers_waited_for(void);
+/* Under the lock: the lease has ended. Returns whether nobody is left; lease_gone() takes that, outside of it. */
+bool lease_finish(struct leased *leased, enum lease_state state);
+void lease_gone(struct leased *leased, bool ended);
+
+/**
+ * struct stand_in - what takes the place of a leased file
+ * @image: its image; the descriptor is -1 if there is none
+ * @memory: else a copy in shared memory without a descriptor
+ * @span: bytes of that
+ * @error: why there is neither
+ */
+struct stand_in {
+	struct image image;
+	void *memory;
+	size_t span;
+	int error;
+};
+
+/* lease_break.c. @leased was claimed. */
+void lease_image(struct leased *leased, struct stand_in *ret);
+/* Consumes both. */
+void lease_exchange(struct leased *leased, struct stand_in *stand_in);
+/* It took too long: the pages go out of reach, and the lease is given up. */
+void lease_give_up(struct leased *leased);
+/* Under the lock. Nobody reads these bytes any more; a guarded mapping becomes zeros. */
+void lease_lose(struct live *live, int error);
+
+/* lease_watch.c. The thread that breaks are told to, and one user more; or a negative errno. */
+pid_t lease_watch_enter(void);
+void lease_watch_leave(void);
+unsigned lease_watch_users(void);
+void lease_watch_lock(void);
+void lease_watch_unlock(void);
+void lease_watch_forget(void); /* in a child of fork(), which has none of the threads */
+
+/* Around fork(), by fork.c. */
+void lease_before_fork(void);
+void lease_after_fork(void);
+void lease_after_fork_in_child(void);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A lease breaks: a private image takes the place of the file, under the same
+ * addresses, and then the lease is given up. backends/lease.c says why no reader can
+ * notice.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "guard.h"
+#include "lease.h"
+#include "sys.h"
+
+/* Nobody is left who could look at it, or it would come too late. */
+static int go_on(void *arg, uint64_t done, uint64_t total)
+{
+	struct leased *l = (struct leased *)arg;
+
+	(void)done;
+	(void)total;
+	return atomic_load(&l->overdue) || !atomic_load(&l->refs);
+}
+
+/* Where the file was opened is forgotten; where it is now is asked. A wrong answer only costs time. */
+static const char *directory_of(int fd, char *buf, size_t size)
+{
+	char *slash;
+
+	if (sys_fd_path(fd, buf, size) || buf[0] != '/')
+		return NULL;
+	slash = strrchr(buf, '/');
+	slash[slash == buf] = 0;
+	return buf;
+}
+
+static int make_image(struct leased *l, struct image *ret)
+{
+	struct options options = {.tmpdir = l->tmpdir, .progress = go_on, .progress_arg = l};
+	struct source_request request = {
+		.fd = l->fd,
+		.own_offset = true,
+		.dirfd = -1,
+		.fs = l->fs,
+		.options = &options,
+		.unchanging = true,
+	};
+	char path[PATH_MAX];
+	struct stat st;
+	int rc = sys_fstat(l->fd, &st);
+
+	if (rc)
+		return rc;
+	request.st = &st;
+	request.dir = directory_of(l->fd, path, sizeof(path));
+	error_begin("a leased file");
+	rc = image_open(&request, ret);
+	if (!rc && ret->size != l->size) {
+		sys_close(ret->fd);
+		return -EIO;
+	}
+	return rc;
+}
+
+/* The last resort, without descriptors or disk space. Not for what would fill the memory. */
+static int copy_to_memory(struct leased *l, struct stand_in *ret)
+{
+	size_t size = (size_t)l->size, span = page_up(size), got;
+	void *p;
+	int rc;
+
+	if (size > sys_memory_size() / 8)
+		return -ENOMEM;
+	rc = sys_map(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &p);
+	if (rc)
+		return rc;
+	for (size_t done = 0; !rc && done < size; done += got) {
+		size_t piece = size - done < (size_t)8 << 20 ? size - done : (size_t)8 << 20;
+
+		rc = go_on(l, done, size) ? -ECANCELED : sys_pread_full(l->fd, (char *)p + done, piece, done, &got);
+		if (!rc && !got)
+			rc = -EIO;
+	}
+	if (!rc)
+		rc = sys_protect(p, span, PROT_READ);
+	if (rc) {
+		sys_unmap(p, span);
+		return rc;
+	}
+	ret->memory = p;
+	ret->span = span;
+	ret->image.bytes_copied = size;
+	return 0;
+}
+
+void lease_image(struct leased *l, struct stand_in *ret)
+{
+	int rc;
+
+	*ret = (struct stand_in){0};
+	rc = make_image(l, &ret->image);
+	if (rc) {
+		ret->image = (struct image){.fd = -1};
+		ret->error = rc == -ECANCELED || copy_to_memory(l, ret) ? rc : 0;
+	}
+}
+
+static void drop_stand_in(struct stand_in *s)
+{
+	close_fd(&s->image.fd);
+	if (s->memory)
+		sys_unmap(s->memory, s->span);
+}
+
+static int put(struct live *live, const struct stand_in *s)
+{
+	void *p;
+
+	int rc;
+
+	if (s->memory)
+		rc = sys_share_mapping(s->memory, live->mapping.span, live->mapping.base);
+	else
+		rc = sys_map(live->mapping.base, live->mapping.span, PROT_READ, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
+			     s->image.fd, 0, &p);
+	/* What has been zeros once stays so. */
+	if (!rc)
+		guard_zero_again(live);
+	return rc;
+}
+
+void lease_lose(struct live *live, int error)
+{
+	const struct mapping *m = &live->mapping;
+	void *p;
+
+	if (!live->guarded || guard_zero_all(live, error)) {
+		atomic_store(&live->error, error);
+		if (sys_map(m->base, m->span, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
+			    &p))
+			sys_protect(m->base, m->span, PROT_NONE);
+	}
+	atomic_store(&live->lost, true);
+}
+
+static void lose_all(struct leased *l, int error)
+{
+	struct live *live;
+
+	cds_list_for_each_entry (live, &l->lives, in_file) {
+		lease_lose(live, error);
+	}
+}
+
+/* Returns what became of the bytes. */
+static enum lease_state exchange(struct leased *l, const struct stand_in *s)
+{
+	struct live *live;
+	int rc;
+
+	if (atomic_load(&l->overdue))
+		return LEASE_LOST;
+	cds_list_for_each_entry (live, &l->lives, in_file) {
+		rc = s->error ? s->error : put(live, s);
+		if (rc)
+			lease_lose(live, rc);
+	}
+	/* Whether the file stood still up to now only this call can tell. */
+	if (sys_lease_end(l->fd) && !s->error) {
+		lose_all(l, -ETIMEDOUT);
+		return LEASE_LOST;
+	}
+	return s->error ? LEASE_LOST : LEASE_IMAGED;
+}
+
+/* All in one go: whoever closes a handle then finds no descriptor left. */
+void lease_exchange(struct leased *l, struct stand_in *s)
+{
+	enum lease_state state;
+	bool ended;
+
+	pthread_mutex_lock(&l->lock);
+	state = exchange(l, s);
+	l->bytes_copied = s->image.bytes_copied;
+	l->extents = s->image.extents;
+	drop_stand_in(s);
+	ended = lease_finish(l, state);
+	pthread_mutex_unlock(&l->lock);
+	lease_gone(l, ended);
+}
+
+void lease_give_up(struct leased *l)
+{
+	pthread_mutex_lock(&l->lock);
+	if (atomic_load(&l->state) == LEASE_BREAKING && !atomic_load(&l->overdue)) {
+		lose_all(l, -ETIMEDOUT);
+		sys_lease_end(l->fd);
+		atomic_store(&l->overdue, true);
+	}
+	pthread_mutex_unlock(&l->lock);
+}

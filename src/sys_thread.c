@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Threads of the library's own: they never take a signal of the application. */
+#include "config.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+/* Room for paths on the stack. More where the C library or a sanitizer wants more. */
+#define STACK ((size_t)512 << 10)
+
+pid_t sys_gettid(void)
+{
+	return (pid_t)syscall(SYS_gettid);
+}
+
+static int create(pthread_t *thread, bool small, void *(*run)(void *arg), void *arg)
+{
+	pthread_attr_t attr;
+	int rc = pthread_attr_init(&attr);
+
+	if (rc)
+		return -rc;
+	if (small)
+		pthread_attr_setstacksize(&attr, STACK);
+	rc = pthread_create(thread, &attr, run, arg);
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
+/* Born with all signals blocked. @name: at most 15 characters. */
+int sys_thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	int rc;
+
+	sigfillset(&all);
+	rc = pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (rc)
+		return -rc;
+	rc = create(&thread, true, run, arg);
+	if (rc == -EINVAL)
+		rc = create(&thread, false, run, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc)
+		return rc;
+	pthread_setname_np(thread, name);
+	*ret = thread;
+	return 0;
+}
