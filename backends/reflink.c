@@ -47,9 +47,9 @@ static int clone_in_pieces(const struct source_request *r, int fd)
 {
 	uint64_t size = (uint64_t)r->st->st_size;
 	struct stamp before, after;
-	int rc = r->unchanging ? 0 : stamp_take(r->fd, r->fs, r->own_offset, &before);
+	int rc = stamp_take(r->fd, r->fs, r->own_offset, &before);
 
-	if (!rc && !r->unchanging && before.size != size)
+	if (!rc && before.size != size)
 		return -EAGAIN;
 	for (uint64_t at = 0; !rc && at < size; at += PIECE) {
 		rc = report(r, at);
@@ -59,8 +59,6 @@ static int clone_in_pieces(const struct source_request *r, int fd)
 	/* EINVAL: the file got another size, and the last piece does not end with it. */
 	if (rc)
 		return rc == -EINVAL ? -EAGAIN : rc;
-	if (r->unchanging)
-		return 0;
 	rc = stamp_take(r->fd, r->fs, r->own_offset, &after);
 	if (rc)
 		return rc;
@@ -69,9 +67,10 @@ static int clone_in_pieces(const struct source_request *r, int fd)
 
 static int clone_whole(const struct source_request *r, int fd)
 {
+	bool watched = r->options->progress && !r->unchanging;
 	int rc;
 
-	if (r->options->progress && (uint64_t)r->st->st_size >= 2 * PIECE && (r->fs->flags & FS_WRITE_BACK)) {
+	if (watched && (uint64_t)r->st->st_size >= 2 * PIECE && (r->fs->flags & FS_WRITE_BACK)) {
 		rc = clone_in_pieces(r, fd);
 		if (rc != -EAGAIN)
 			return rc;

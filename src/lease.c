@@ -328,6 +328,12 @@ void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret)
 	};
 	int state = atomic_load(&hold->leased->state);
 
+	/* A writer may be through already while the one who let it is still at it. */
+	if (!is_final(state)) {
+		pthread_mutex_lock(&hold->leased->lock);
+		state = atomic_load(&hold->leased->state);
+		pthread_mutex_unlock(&hold->leased->lock);
+	}
 	ret->error = atomic_load(&hold->live->error);
 	ret->lease = atomic_load(&hold->live->lost) ? SNAPMAP_LEASE_LOST : states[state];
 	if (state == LEASE_IMAGED) {

@@ -39,12 +39,14 @@ static bool starting;
 static atomic_bool sleeps; /* the watcher, until it is woken */
 
 static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER; /* over what follows */
-static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
-static struct leased *jobs; /* being served */
+static struct leased *jobs;				 /* being served */
 static unsigned workers;
 static pthread_t keeper_thread;
-static bool has_keeper;
+static bool has_keeper; /* the watcher's own */
 static bool keeper_ends;
+static pid_t keeper; /* its thread id, 0 before it has one */
+static timer_t timer;
+static bool has_timer;
 
 static void serve(struct leased *l);
 
@@ -54,6 +56,7 @@ static void *run_worker(void *arg)
 {
 	struct leased *l = (struct leased *)arg;
 
+	sys_thread_name("snapmap-image");
 	for (; l; l = lease_claim(-1))
 		serve(l);
 	pthread_mutex_lock(&pool);
@@ -77,7 +80,7 @@ static void start_worker(struct leased *l)
 {
 	pthread_t thread;
 
-	if (sys_thread_start("snapmap-image", run_worker, l, &thread))
+	if (sys_thread_start(run_worker, l, &thread))
 		run_worker(l);
 	else
 		pthread_detach(thread);
@@ -112,28 +115,38 @@ static void end_overdue(void)
 			lease_give_up(l);
 }
 
+/* Woken by the timer: waking it at each break would delay that by half. */
 static void *run_keeper(void *arg)
 {
 	uint64_t tick = TICK_NS;
+	int hint;
 
 	(void)arg;
+	sys_thread_name("snapmap-keeper");
 	pthread_mutex_lock(&pool);
+	keeper = sys_gettid();
+	has_timer = !sys_lease_timer_create(keeper, &timer);
 	while (!keeper_ends) {
 		struct timespec nap = {.tv_nsec = (long)tick};
+		bool busy = jobs != NULL;
 
-		if (!jobs) {
-			tick = TICK_NS;
-			pthread_cond_wait(&work, &pool);
-			continue;
-		}
 		pthread_mutex_unlock(&pool);
-		sys_sleep(&nap);
-		hand_out();
+		if (busy) {
+			sys_sleep(&nap);
+			hand_out();
+		} else {
+			tick = TICK_NS;
+			sys_lease_wait(-1, &hint);
+		}
 		pthread_mutex_lock(&pool);
-		if (tick > TICK_NS)
+		if (busy && tick > TICK_NS)
 			end_overdue();
-		tick = tick < TICK_MAX_NS ? tick * 2 : tick;
+		tick = busy && tick < TICK_MAX_NS ? tick * 2 : tick;
 	}
+	if (has_timer)
+		sys_lease_timer_delete(timer);
+	keeper = 0;
+	has_timer = false;
 	pthread_mutex_unlock(&pool);
 	return NULL;
 }
@@ -143,10 +156,10 @@ static void add_job(struct leased *l)
 	pthread_mutex_lock(&pool);
 	l->next_job = jobs;
 	jobs = l;
-	if (!has_keeper)
-		has_keeper = !sys_thread_start("snapmap-keeper", run_keeper, NULL, &keeper_thread);
-	if (!l->next_job)
-		pthread_cond_signal(&work);
+	if (!l->next_job && has_timer)
+		sys_lease_timer_set(timer, TICK_NS);
+	else if (!l->next_job && keeper)
+		sys_lease_wake(keeper);
 	pthread_mutex_unlock(&pool);
 }
 
@@ -158,6 +171,8 @@ static void remove_job(struct leased *l)
 	while (*at != l)
 		at = &(*at)->next_job;
 	*at = l->next_job;
+	if (!jobs && has_timer)
+		sys_lease_timer_set(timer, 0);
 	pthread_mutex_unlock(&pool);
 }
 
@@ -171,14 +186,21 @@ static void serve(struct leased *l)
 	lease_exchange(l, &s);
 }
 
+static void start_keeper(void)
+{
+	has_keeper = !sys_thread_start(run_keeper, NULL, &keeper_thread);
+}
+
 static void stop_keeper(void)
 {
+	if (!has_keeper)
+		return;
 	pthread_mutex_lock(&pool);
 	keeper_ends = true;
-	pthread_cond_signal(&work);
+	if (keeper)
+		sys_lease_wake(keeper);
 	pthread_mutex_unlock(&pool);
-	if (has_keeper)
-		pthread_join(keeper_thread, NULL);
+	pthread_join(keeper_thread, NULL);
 	has_keeper = keeper_ends = false;
 }
 
@@ -237,11 +259,13 @@ static void *run_watcher(void *arg)
 	int hint;
 
 	(void)arg;
+	sys_thread_name("snapmap-lease");
 	pthread_mutex_lock(&life);
 	atomic_store(&watcher, self);
 	starting = false;
 	pthread_cond_broadcast(&started);
 	pthread_mutex_unlock(&life);
+	start_keeper();
 	for (;;) {
 		hint = -1;
 		if (!wait_for_break(&hint)) {
@@ -264,7 +288,7 @@ static int start(void)
 
 	if (joinable)
 		pthread_join(watcher_thread, NULL);
-	rc = sys_thread_start("snapmap-lease", run_watcher, NULL, &watcher_thread);
+	rc = sys_thread_start(run_watcher, NULL, &watcher_thread);
 	joinable = starting = !rc;
 	while (starting)
 		pthread_cond_wait(&started, &life);
@@ -323,15 +347,16 @@ void lease_watch_unlock(void)
 	pthread_mutex_unlock(&life);
 }
 
-/* Waiters are gone with their threads, so the condition variables are made anew. */
+/* Waiters are gone with their threads, so the condition variable is made anew. */
 void lease_watch_forget(void)
 {
 	pthread_cond_init(&started, NULL);
-	pthread_cond_init(&work, NULL);
 	atomic_store(&users, 0);
 	atomic_store(&watcher, 0);
 	atomic_store(&sleeps, false);
 	joinable = starting = has_keeper = keeper_ends = false;
+	has_timer = false;
+	keeper = 0;
 	jobs = NULL;
 	workers = 0;
 	lease_watch_unlock();

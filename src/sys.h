@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* sys_file.c: descriptors and what they hold */
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
@@ -73,11 +74,15 @@ void sys_lease_drop(int fd);
 int sys_lease_end(int fd);
 int sys_lease_wait(int ms, int *ret_fd);
 void sys_lease_wake(pid_t owner);
+int sys_lease_timer_create(pid_t owner, timer_t *ret);
+void sys_lease_timer_set(timer_t timer, uint64_t ns);
+void sys_lease_timer_delete(timer_t timer);
 int sys_lease_break_time(void);
 
 /* sys_thread.c: threads of our own */
 pid_t sys_gettid(void);
-int sys_thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret);
+void sys_thread_name(const char *name);
+int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 
 /* sys_fs.c: file systems */
 int sys_fs_magic(int fd, uint64_t *ret);

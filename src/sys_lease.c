@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys.h"
@@ -133,6 +134,29 @@ int sys_lease_wait(int ms, int *ret_fd)
 void sys_lease_wake(pid_t owner)
 {
 	syscall(SYS_tgkill, getpid(), owner, LEASE_SIGNAL);
+}
+
+/* A timer that sends the thread @owner what sys_lease_wake() sends. Not there in a child of fork(). */
+int sys_lease_timer_create(pid_t owner, timer_t *ret)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LEASE_SIGNAL};
+
+	event._sigev_un._tid = owner;
+	return timer_create(CLOCK_MONOTONIC, &event, ret) ? -errno : 0;
+}
+
+/* Once, after @ns nanoseconds; 0: not at all. */
+void sys_lease_timer_set(timer_t timer, uint64_t ns)
+{
+	const struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}};
+
+	timer_settime(timer, 0, &when, NULL);
+}
+
+void sys_lease_timer_delete(timer_t timer)
+{
+	timer_delete(timer);
 }
 
 /* Seconds after which the kernel takes away a lease that breaks; 0: never. Negative if it cannot be asked. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,8 +32,14 @@ static int create(pthread_t *thread, bool small, void *(*run)(void *arg), void *
 	return -rc;
 }
 
-/* Born with all signals blocked. @name: at most 15 characters. */
-int sys_thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret)
+/* Of the calling thread, at most 15 characters. Naming another would take a descriptor for a moment. */
+void sys_thread_name(const char *name)
+{
+	prctl(PR_SET_NAME, name);
+}
+
+/* Born with all signals blocked. */
+int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret)
 {
 	sigset_t all, before;
 	pthread_t thread;
@@ -48,7 +55,6 @@ int sys_thread_start(const char *name, void *(*run)(void *arg), void *arg, pthre
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc)
 		return rc;
-	pthread_setname_np(thread, name);
 	*ret = thread;
 	return 0;
 }

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Files mapped under a lease: when they are, what a writer brings about, and what is left of it. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "opening.h"
+
+#define N ((size_t)300000)
+#define READ 0 /* the automatic way for reading */
+
+static unsigned char want[N];
+
+static void make(const char *path)
+{
+	test_fill(want, N, test_seed());
+	test_write_file(path, want, N);
+}
+
+static uint32_t lease_of(struct snapmap *map)
+{
+	struct snapmap_info info;
+
+	ck_assert_ok(snapmap_get_info(map, &info));
+	return info.lease;
+}
+
+static struct snapmap *open_one(const char *path)
+{
+	struct snapmap *map;
+
+	ck_assert_ok(snapmap_open(path, NULL, &map));
+	ck_assert_uint_eq(snapmap_size(map), N);
+	return map;
+}
+
+static bool is_right(struct snapmap *map)
+{
+	return snapmap_size(map) == N && !memcmp(snapmap_data(map), want, N);
+}
+
+static int spoil(void *path)
+{
+	static unsigned char other[N];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	memset(other, 0xab, N);
+	if (fd < 0 || pwrite(fd, other, N, 0) != (ssize_t)N || ftruncate(fd, 0))
+		return 1;
+	return close(fd);
+}
+
+/* Another process writes. It gets through well before the kernel would take the lease away. */
+static void have_it_spoiled(const char *path)
+{
+	alarm(20);
+	ck_assert_int_eq(test_as_user(getuid(), spoil, (void *)(uintptr_t)path), 0);
+	alarm(0);
+}
+
+#define need_leases()                                \
+	do {                                         \
+		if (!row_leases())                   \
+			test_skip("no leases here"); \
+	} while (0)
+
+START_TEST(test_handles_share_one_descriptor_and_its_end)
+{
+	size_t fds = test_count_fds();
+	struct snapmap *map[20];
+
+	need_leases();
+	make("f");
+	for (int i = 0; i < 20; i++)
+		map[i] = open_one("f");
+	ck_assert_uint_eq(test_count_fds(), fds + 1);
+	snapmap_close(map[7]);
+	for (int i = 0; i < 20; i++)
+		ck_assert(i == 7 || lease_of(map[i]) == SNAPMAP_LEASE_HELD);
+	have_it_spoiled("f");
+	ck_assert_uint_eq(test_count_fds(), fds);
+	for (int i = 0; i < 20; i++) {
+		if (i == 7)
+			continue;
+		ck_assert_uint_eq(lease_of(map[i]), SNAPMAP_LEASE_IMAGED);
+		ck_assert(is_right(map[i]));
+		snapmap_close(map[i]);
+	}
+	ck_assert_uint_eq(test_count_fds(), fds);
+}
+END_TEST
+
+START_TEST(test_file_is_leased_again_after_a_writer)
+{
+	struct snapmap *first, *second, *third;
+
+	need_leases();
+	make("f");
+	first = open_one("f");
+	int fd = open("f", O_RDWR | O_CLOEXEC);
+
+	ck_assert_sys(fd);
+	second = open_one("f");
+	ck_assert_uint_eq(lease_of(second), SNAPMAP_LEASE_NONE);
+	close(fd);
+	third = open_one("f");
+	ck_assert_uint_eq(lease_of(third), SNAPMAP_LEASE_HELD);
+	have_it_spoiled("f");
+	ck_assert(is_right(first) && is_right(second) && is_right(third));
+	snapmap_close(first);
+	snapmap_close(second);
+	snapmap_close(third);
+}
+END_TEST
+
+START_TEST(test_last_close_ends_the_lease)
+{
+	need_leases();
+	make("f");
+	for (int i = 0; i < 50; i++) {
+		snapmap_close(open_one("f"));
+		/* Without waiting: nobody is asked any more. */
+		int fd = open("f", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+		ck_assert_sys(fd);
+		close(fd);
+	}
+}
+END_TEST
+
+START_TEST(test_writer_that_does_not_wait)
+{
+	struct snapmap *map;
+	int fd;
+
+	need_leases();
+	make("f");
+	map = open_one("f");
+	fd = open("f", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	ck_assert(fd < 0 && errno == EWOULDBLOCK);
+	for (int i = 0; i < 2000 && fd < 0; i++) {
+		usleep(5000);
+		fd = open("f", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	}
+	ck_assert_sys(fd);
+	ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+	close(fd);
+	ck_assert(is_right(map));
+	snapmap_close(map);
+}
+END_TEST
+
+/* Whoever has the file open for writing, or mapped for it, rules a lease out. */
+START_TEST(test_writers_that_are_there_already)
+{
+	struct snapmap *map;
+	int fd;
+	char *p;
+
+	need_leases();
+	make("f");
+	fd = open("f", O_RDWR | O_CLOEXEC);
+	map = open_one("f");
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_NONE);
+	snapmap_close(map);
+	p = mmap(NULL, N, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert(p != MAP_FAILED);
+	close(fd);
+	map = open_one("f");
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_NONE);
+	memset(p, 1, N);
+	ck_assert(is_right(map));
+	snapmap_close(map);
+	munmap(p, N);
+}
+END_TEST
+
+static void expect_refused(const char *path, uint32_t flags, uint64_t limit)
+{
+	struct snapmap_options o = {
+		.size = sizeof(o), .flags = flags, .source = SNAPMAP_SOURCE_LEASE, .lease_limit = limit};
+	struct snapmap *map;
+	size_t fds = test_count_fds();
+	int rc = snapmap_open(path, &o, &map);
+
+	ck_assert_msg(rc < 0, "%s was leased", path);
+	ck_assert_msg(strstr(snapmap_last_error(), "lease") && strstr(snapmap_last_error(), path), "%s",
+		      snapmap_last_error());
+	ck_assert_uint_eq(test_count_fds(), fds);
+}
+
+START_TEST(test_files_that_are_not_leased)
+{
+	make("f");
+	expect_refused("f", SNAPMAP_INHERIT, 0);
+	if (!row_leases())
+		expect_refused("f", 0, 0);
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+	struct snapmap *map;
+
+	/* Its first description is a writer that the kernel does not count. */
+	ck_assert_int_eq(write(fd, want, N), (ssize_t)N);
+	ck_assert_ok(snapmap_open_fd(fd, NULL, &map));
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_NONE);
+	ck_assert_int_eq(pwrite(fd, "xyz", 3, 0), 3);
+	ck_assert(is_right(map));
+	snapmap_close(map);
+	close(fd);
+}
+END_TEST
+
+/* Reading a hole of a full tmpfs through a mapping would be a signal. */
+START_TEST(test_holes_in_memory_are_not_leased)
+{
+	struct snapmap *map;
+	int fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	ck_assert_sys(fd);
+	ck_assert_sys(ftruncate(fd, 1 << 20));
+	close(fd);
+	ck_assert_ok(snapmap_open("f", NULL, &map));
+	if (!strcmp(test_fs()->name, "tmpfs"))
+		ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_NONE);
+	else if (row_leases())
+		ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
+	snapmap_close(map);
+}
+END_TEST
+
+START_TEST(test_limit_on_sizes)
+{
+	struct snapmap_options o = {.size = sizeof(o), .lease_limit = N - 1};
+	struct snapmap *map;
+
+	need_leases();
+	make("f");
+	ck_assert_ok(snapmap_open("f", &o, &map));
+	/* Where extents are shared nobody waits for a copy. */
+	ck_assert_uint_eq(lease_of(map), test_fs()->reflink ? SNAPMAP_LEASE_HELD : SNAPMAP_LEASE_NONE);
+	snapmap_close(map);
+	o.lease_limit = N;
+	ck_assert_ok(snapmap_open("f", &o, &map));
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
+	snapmap_close(map);
+	if (!test_fs()->reflink)
+		expect_refused("f", 0, 1);
+}
+END_TEST
+
+/* A large file by the library's own judgment, with bytes to be copied if there is no other way. */
+START_TEST(test_large_file)
+{
+	const size_t size = 40 << 20;
+	struct snapmap *map;
+
+	need_leases();
+	test_make_file("f", size, 5);
+	uint64_t hash = test_hash_file("f");
+
+	ck_assert_ok(snapmap_open("f", NULL, &map));
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
+	have_it_spoiled("f");
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_IMAGED);
+	ck_assert(test_hash(snapmap_data(map), size) == hash);
+	snapmap_close(map);
+}
+END_TEST
+
+static void limit_fds(rlim_t limit)
+{
+	struct rlimit r = {limit, limit};
+
+	ck_assert_sys(setrlimit(RLIMIT_NOFILE, &r));
+}
+
+/* Beyond the budget the next source serves, and there are descriptors left for the application. */
+START_TEST(test_budget_of_descriptors)
+{
+	enum {
+		FILES = 200
+	};
+	struct snapmap *map[FILES];
+	unsigned leased = 0;
+	char name[16];
+
+	need_leases();
+	test_fill(want, N, 1);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		test_write_file(name, want, 5000);
+	}
+	limit_fds(64);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		ck_assert_ok(snapmap_open(name, NULL, &map[i]));
+		leased += lease_of(map[i]) == SNAPMAP_LEASE_HELD;
+	}
+	ck_assert_uint_ge(leased, 16);
+	ck_assert_uint_le(leased, 32);
+	ck_assert_uint_le(test_count_fds(), 64 - 16);
+	for (int i = 0; i < FILES; i++) {
+		ck_assert(!memcmp(snapmap_data(map[i]), want, 5000));
+		snapmap_close(map[i]);
+	}
+}
+END_TEST
+
+/* Every descriptor is taken, and then somebody comes to write. */
+START_TEST(test_break_without_descriptors)
+{
+	struct snapmap *map, *again;
+	int taken[64], n = 0, fd;
+
+	need_leases();
+	make("f");
+	map = open_one("f");
+	again = open_one("f");
+	limit_fds(64);
+	while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+		taken[n++] = fd;
+	ck_assert_int_eq(errno, EMFILE);
+	have_it_spoiled("f");
+	while (n)
+		close(taken[--n]);
+	ck_assert(is_right(map) && is_right(again));
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_IMAGED);
+	snapmap_close(map);
+	ck_assert(is_right(again));
+	snapmap_close(again);
+}
+END_TEST
+
+/* No thread of ours takes a signal of the application. */
+static unsigned count_threads(bool all_blocked)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while ((entry = readdir(dir))) {
+		char path[300], line[256];
+		unsigned long long blocked = 0;
+		bool ours = false;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
+		f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		while (f && fgets(line, sizeof(line), f)) {
+			ours |= !strncmp(line, "Name:\tsnapmap-", 14);
+			sscanf(line, "SigBlk: %llx", &blocked);
+		}
+		if (f)
+			fclose(f);
+		/*
+		 * SIGKILL and SIGSTOP cannot be blocked, the C library keeps two for itself,
+		 * and a signal that is waited for does not show.
+		 */
+		blocked |= 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1) | 3ull << 31 | 1ull << (SIGSTKFLT - 1);
+		n += ours && (!all_blocked || blocked == ~0ull);
+	}
+	closedir(dir);
+	return n;
+}
+
+START_TEST(test_threads_are_named_and_take_no_signals_and_end)
+{
+	struct snapmap *map;
+
+	need_leases();
+	make("f");
+	ck_assert_uint_eq(count_threads(false), 0);
+	map = open_one("f");
+	ck_assert_uint_ge(count_threads(false), 1);
+	usleep(100000);
+	ck_assert_uint_eq(count_threads(false), count_threads(true));
+	snapmap_close(map);
+	for (int i = 0; i < 2000 && count_threads(false); i++)
+		usleep(5000);
+	ck_assert_uint_eq(count_threads(false), 0);
+	/* And they begin again. */
+	map = open_one("f");
+	have_it_spoiled("f");
+	ck_assert(is_right(map));
+	snapmap_close(map);
+}
+END_TEST
+
+/* The application may block everything, and wait for signals of its own. */
+START_TEST(test_signals_of_the_application_stay_its_own)
+{
+	struct timespec no_time = {0};
+	struct snapmap *map;
+	sigset_t all;
+
+	need_leases();
+	make("f");
+	sigfillset(&all);
+	ck_assert_sys(sigprocmask(SIG_SETMASK, &all, NULL));
+	map = open_one("f");
+	kill(getpid(), SIGIO);
+	kill(getpid(), SIGRTMIN);
+	kill(getpid(), SIGUSR1);
+	ck_assert_int_eq(test_as_user(getuid(), spoil, (void *)(uintptr_t) "f"), 0);
+	ck_assert(is_right(map));
+	snapmap_close(map);
+	usleep(50000);
+	sigdelset(&all, SIGCHLD);
+	ck_assert_int_eq(sigtimedwait(&all, NULL, &no_time), SIGUSR1);
+	ck_assert_int_eq(sigtimedwait(&all, NULL, &no_time), SIGIO);
+	ck_assert_int_eq(sigtimedwait(&all, NULL, &no_time), SIGRTMIN);
+	ck_assert_int_lt(sigtimedwait(&all, NULL, &no_time), 0);
+}
+END_TEST
+
+/* --- fork */
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		ck_assert_int_eq(errno, EINTR);
+	return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+START_TEST(test_child_that_touches_gets_a_fault)
+{
+	struct snapmap *map;
+
+	need_leases();
+	make("f");
+	map = open_one("f");
+	pid_t pid = fork();
+
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL);
+		_exit(((const volatile unsigned char *)snapmap_data(map))[N / 2] == want[N / 2] ? 1 : 2);
+	}
+	ck_assert_int_eq(wait_for(pid), 1000 + SIGSEGV);
+	ck_assert(is_right(map));
+	snapmap_close(map);
+}
+END_TEST
+
+/* The child asks the handle, closes it, and opens files itself, also the same one. */
+static int child_life(struct snapmap *map)
+{
+	struct snapmap_info info;
+	struct snapmap *own;
+
+	if (snapmap_get_info(map, &info) || info.lease != SNAPMAP_LEASE_LOST || info.error >= 0)
+		return 1;
+	if (snapmap_prefault(map, 0, 1) >= 0)
+		return 2;
+	if (snapmap_open("f", NULL, &own) || snapmap_get_info(own, &info) || info.lease != SNAPMAP_LEASE_HELD)
+		return 3;
+	snapmap_close(map);
+	if (!is_right(own))
+		return 4;
+	snapmap_close(own);
+	return 0;
+}
+
+START_TEST(test_child_goes_on_by_itself)
+{
+	struct snapmap *map;
+
+	need_leases();
+	make("f");
+	map = open_one("f");
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(child_life(map));
+	ck_assert_int_eq(wait_for(pid), 0);
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
+	have_it_spoiled("f");
+	ck_assert(is_right(map));
+	snapmap_close(map);
+}
+END_TEST
+
+/* A child that lives on must not keep the parent's lease, for which nobody would answer. */
+START_TEST(test_child_does_not_keep_the_lease)
+{
+	int end[2];
+
+	need_leases();
+	make("f");
+	ck_assert_sys(pipe2(end, O_CLOEXEC));
+	struct snapmap *map = open_one("f");
+	pid_t pid = fork();
+
+	if (!pid) {
+		char byte;
+
+		close(end[1]);
+		_exit(read(end[0], &byte, 1) != 0);
+	}
+	snapmap_close(map);
+	have_it_spoiled("f");
+	close(end[1]);
+	ck_assert_int_eq(wait_for(pid), 0);
+	close(end[0]);
+}
+END_TEST
+
+START_TEST(test_inherited_bytes_outlive_the_parent)
+{
+	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_INHERIT};
+	struct snapmap *map;
+	char result;
+	int go[2], done[2];
+
+	make("f");
+	ck_assert_sys(pipe2(go, O_CLOEXEC));
+	ck_assert_sys(pipe2(done, O_CLOEXEC));
+	pid_t parent = fork();
+
+	if (!parent) {
+		if (snapmap_open("f", &o, &map))
+			_exit(1);
+		if (!fork()) {
+			char byte;
+
+			close(go[1]);
+			if (read(go[0], &byte, 1) == 0 && is_right(map))
+				(void)!write(done[1], "y", 1);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	ck_assert_int_eq(wait_for(parent), 0);
+	have_it_spoiled("f");
+	close(go[1]);
+	close(done[1]);
+	ck_assert_msg(read(done[0], &result, 1) == 1 && result == 'y', "the child's bytes changed");
+	close(go[0]);
+	close(done[0]);
+}
+END_TEST
+
+/* --- other users */
+
+static int open_as_other(void *path)
+{
+	struct snapmap_info info;
+	struct snapmap *map;
+	int rc = snapmap_open(path, NULL, &map);
+
+	if (rc)
+		return 1;
+	snapmap_get_info(map, &info);
+	rc = !is_right(map) || info.lease != SNAPMAP_LEASE_NONE;
+	snapmap_close(map);
+	return rc ? 2 : 0;
+}
+
+START_TEST(test_file_of_another_user)
+{
+	if (!test_is_root())
+		test_skip("only root can become another user");
+	make("f");
+	ck_assert_sys(chmod("f", 0644));
+	ck_assert_int_eq(test_as_user(65534, open_as_other, (void *)(uintptr_t) "f"), 0);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, test_handles_share_one_descriptor_and_its_end);
+	tcase_add_test(tc, test_file_is_leased_again_after_a_writer);
+	tcase_add_test(tc, test_last_close_ends_the_lease);
+	tcase_add_test(tc, test_writer_that_does_not_wait);
+	tcase_add_test(tc, test_writers_that_are_there_already);
+	tcase_add_test(tc, test_files_that_are_not_leased);
+	tcase_add_test(tc, test_holes_in_memory_are_not_leased);
+	tcase_add_test(tc, test_limit_on_sizes);
+	tcase_add_test(tc, test_large_file);
+	tcase_add_test(tc, test_budget_of_descriptors);
+	tcase_add_test(tc, test_break_without_descriptors);
+	tcase_add_test(tc, test_threads_are_named_and_take_no_signals_and_end);
+	tcase_add_test(tc, test_signals_of_the_application_stay_its_own);
+	tcase_add_test(tc, test_child_that_touches_gets_a_fault);
+	tcase_add_test(tc, test_child_goes_on_by_itself);
+	tcase_add_test(tc, test_child_does_not_keep_the_lease);
+	tcase_add_test(tc, test_inherited_bytes_outlive_the_parent);
+	tcase_add_test(tc, test_file_of_another_user);
+}
+
+Suite *test_suite(void)
+{
+	Suite *s = suite_create("lease");
+
+	test_each_fs(s, "lease", add_tests);
+	return s;
+}
