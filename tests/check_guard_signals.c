@@ -296,7 +296,7 @@ static void second(int signal, siginfo_t *info, void *context)
 
 static void another_open(void)
 {
-	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_GUARD};
+	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_GUARD | SNAPMAP_INHERIT};
 	struct snapmap *other;
 
 	ck_assert_ok(snapmap_open("f", &o, &other));

@@ -87,7 +87,7 @@ struct snapmap_options {
 #define SNAPMAP_LEASE_NONE 0u	/* the handle does not depend on a lease */
 #define SNAPMAP_LEASE_HELD 1u	/* it maps the file itself, which is leased */
 #define SNAPMAP_LEASE_IMAGED 2u /* somebody wanted to write: a private image took the place of the file */
-#define SNAPMAP_LEASE_LOST 3u	/* no image could be made: the bytes are out of reach, see @error */
+#define SNAPMAP_LEASE_LOST 3u	/* no image could be made: the bytes are out of reach (zeros if guarded), see @error */
 
 /**
  * struct snapmap_info - what serves a handle, and what it cost
