@@ -11,15 +11,17 @@
  * Conventions. Every function that can fail returns 0 (or a count) or a
  * negative errno, and leaves its outputs alone when it fails;
  * snapmap_last_error() then has a sentence about it. Nothing here prints,
- * exits, raises a signal, changes a signal disposition, the working directory
- * or the umask. Every descriptor the library opens is close-on-exec. A thread must
- * not be cancelled (pthread_cancel) inside a call.
+ * exits, raises a signal, changes a signal disposition (but that of SIGBUS, if a
+ * handle is opened with SNAPMAP_GUARD: <snapmap/guard.h>), the working directory or
+ * the umask. Every descriptor the library opens is close-on-exec. A thread must not
+ * be cancelled (pthread_cancel) inside a call.
  *
  * Requires Linux 5.6. What later kernels add is found by asking.
  */
 #ifndef SNAPMAP_H
 #define SNAPMAP_H
 
+#include <snapmap/guard.h>
 #include <snapmap/map.h>
 #include <snapmap/map_mut.h>
 #include <snapmap/probe.h>

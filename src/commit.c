@@ -154,6 +154,18 @@ static int put_back(const struct overlay *o, struct target *t, int fd, int error
 	return error;
 }
 
+/* Bytes that others may have changed, or that could not be read, must not become the file. */
+static int check_sound(const struct overlay *o)
+{
+	int error = overlay_error(o);
+
+	if (!error)
+		return 0;
+	return error_set(-EIO, "commit",
+			 o->error ? "an earlier failure has left the snapshot open to changes by others"
+				  : "an I/O error has turned pages of the handle into zeros: open the file again");
+}
+
 static int stage_and_publish(struct overlay *o, struct commit *c, struct ranges *dirty, uint32_t strategy)
 {
 	struct target *t = c->target;
@@ -163,7 +175,10 @@ static int stage_and_publish(struct overlay *o, struct commit *c, struct ranges 
 	if (rc)
 		return rc;
 	c->image = &staged.image;
-	rc = publish(c, strategy);
+	/* Zeros of the guard can only have been staged if there is an error now. */
+	rc = check_sound(o);
+	if (!rc)
+		rc = publish(c, strategy);
 	if (c->published) {
 		overlay_settle(o, &staged);
 	} else {
@@ -175,14 +190,6 @@ static int stage_and_publish(struct overlay *o, struct commit *c, struct ranges 
 	if (rc && c->exposed)
 		overlay_detach(o, t->place.dirfd, c->exists ? 0 : t->mode);
 	return rc;
-}
-
-/* Bytes that others may have changed must not become the file. */
-static int check_sound(const struct overlay *o)
-{
-	return o->error
-		       ? error_set(-EIO, "commit", "an earlier failure has left the snapshot open to changes by others")
-		       : 0;
 }
 
 int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t strategy, bool closing)
@@ -204,6 +211,8 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 	c.attributes = other >= 0 ? other : t->fd >= 0 ? t->fd : o->image.fd;
 	if (!rc)
 		rc = overlay_dirty(o, &dirty);
+	if (!rc)
+		rc = check_sound(o);
 	if (!rc && !dirty.n && !overlay_resized(o) && !changed && t->fd >= 0)
 		return flush_only(t, flags);
 	if (!rc)
@@ -312,10 +321,13 @@ static int link_into(struct overlay *o, const struct target *t, const struct pla
 	ranges_free(&dirty);
 	if (rc)
 		return rc;
-	rc = make_linkable(&image, place, &p);
-	if (rc) {
-		error_set(rc, "save as", NULL);
-	} else {
+	rc = check_sound(o);
+	if (!rc) {
+		rc = make_linkable(&image, place, &p);
+		if (rc)
+			error_set(rc, "save as", NULL);
+	}
+	if (!rc) {
 		rc = publish_elsewhere(&p, t->fd >= 0 ? t->fd : o->image.fd, flags);
 		publish_abandon(&p);
 		if (p.fd != image.fd)

@@ -5,7 +5,9 @@
  *
  * Invariant: every written page is found. A page that was not written may be
  * listed in the anonymous part only if the way cannot tell it from one, and then
- * it holds zeros, which are dropped here, for nothing but zeros lies beneath.
+ * it holds zeros, which are dropped here, for nothing but zeros lies beneath. Zeros
+ * that the guard has put in the place of a page look like written ones: overlay.c
+ * drops them.
  */
 #include "config.h"
 
@@ -101,6 +103,9 @@ static int find_by_comparing(const struct dirty_area *a, struct ranges *ret)
 		if (rc)
 			break;
 		memset(bytes + got, 0, page - got);
+		rc = sys_populate(a->base + offset, page);
+		if (rc)
+			break;
 		if (memcmp(bytes, a->base + offset, page))
 			rc = ranges_append(ret, offset, page);
 	}

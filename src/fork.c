@@ -7,7 +7,8 @@
  * neither may change it in place any more.
  *
  * All locks of the library are taken before a fork, so that the child, which has only
- * one thread, finds them free and what they guard whole.
+ * one thread, finds them free and what they guard whole; but for the latch of the
+ * guard, which the child makes free: latch.c says why that is enough.
  */
 #include "config.h"
 
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "latch.h"
 #include "lease.h"
 #include "overlay.h"
 
@@ -45,6 +47,7 @@ static void after_in_parent(void)
 
 static void after_in_child(void)
 {
+	latch_forget();
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);

@@ -382,7 +382,7 @@ void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret)
 		pthread_mutex_unlock(&hold->leased->lock);
 	}
 	ret->error = atomic_load(&hold->live->error);
-	ret->lease = ret->error ? SNAPMAP_LEASE_LOST : states[state];
+	ret->lease = atomic_load(&hold->live->lost) ? SNAPMAP_LEASE_LOST : states[state];
 	if (state == LEASE_IMAGED) {
 		ret->bytes_copied = hold->leased->bytes_copied;
 		ret->extents = hold->leased->extents;

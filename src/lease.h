@@ -119,7 +119,7 @@ void lease_give_up(struct leased *leased);
 /* Keeps something to give back when there are no mappings left. */
 void lease_keep_spare(void);
 bool lease_give_spare(void);
-/* Under the lock. Nobody reads these bytes any more. */
+/* Under the lock. Nobody reads these bytes any more; a guarded mapping becomes zeros. */
 void lease_lose(struct live *live, int error);
 
 /*

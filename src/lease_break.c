@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "guard.h"
 #include "lease.h"
 #include "sys.h"
 
@@ -156,12 +157,15 @@ static int put_once(const struct live *live, const struct stand_in *s)
 		       s->image.fd, 0, &p);
 }
 
-static int put(const struct live *live, const struct stand_in *s)
+static int put(struct live *live, const struct stand_in *s)
 {
 	int rc = put_once(live, s);
 
 	if (rc == -ENOMEM && lease_give_spare())
 		rc = put_once(live, s);
+	/* What has been zeros once stays so. */
+	if (!rc)
+		guard_zero_again(live);
 	lease_keep_spare();
 	return rc;
 }
@@ -171,9 +175,13 @@ void lease_lose(struct live *live, int error)
 	const struct mapping *m = &live->mapping;
 	void *p;
 
-	atomic_store(&live->error, error);
-	if (sys_map(m->base, m->span, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_FIXED, -1, 0, &p))
-		sys_protect(m->base, m->span, PROT_NONE);
+	if (!live->guarded || guard_zero_all(live, error)) {
+		atomic_store(&live->error, error);
+		if (sys_map(m->base, m->span, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
+			    &p))
+			sys_protect(m->base, m->span, PROT_NONE);
+	}
+	atomic_store(&live->lost, true);
 }
 
 static void lose_all(struct leased *l, int error)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guard.h"
 #include "handle.h"
 #include "lease.h"
 #include "mapping.h"
@@ -17,6 +18,7 @@
 struct snapmap {
 	struct mapping mapping;
 	struct lease_hold hold; /* empty if the image is private */
+	struct live *live;	/* of a private image that is guarded, or NULL */
 	size_t size;
 	struct snapmap_info info;
 	char subject[]; /* what errors call the file */
@@ -38,10 +40,29 @@ static void fill_info(const struct image *image, const struct fs_traits *fs, str
 
 static void unmap(struct snapmap *map)
 {
-	if (map->hold.leased)
+	if (map->hold.leased) {
 		lease_leave(&map->hold, &map->mapping);
-	else
+		return;
+	}
+	if (map->live)
+		registry_remove(map->live);
+	mapping_close(&map->mapping);
+}
+
+static bool is_guarded(const struct source_request *r)
+{
+	return r->options->flags & SNAPMAP_GUARD;
+}
+
+static int map_private(const struct image *image, bool guarded, struct snapmap *map)
+{
+	int rc = mapping_open(image->fd, image->size, false, &map->mapping);
+
+	if (!rc && guarded)
+		rc = guard_add(&map->mapping, false, &map->live);
+	if (rc)
 		mapping_close(&map->mapping);
+	return rc;
 }
 
 /*
@@ -57,7 +78,7 @@ static int map_shared(const struct source_request *r, struct snapmap *map)
 	};
 
 	if (!r->lease || (wanted != SNAPMAP_SOURCE_AUTO && wanted != SNAPMAP_SOURCE_LEASE) ||
-	    lease_share(r->st, false, &map->mapping, &map->hold))
+	    lease_share(r->st, is_guarded(r), &map->mapping, &map->hold))
 		return 0;
 	image.size = map->hold.leased->size;
 	fill_info(&image, r->fs, &map->info);
@@ -71,12 +92,12 @@ static int map_image(struct source *source, const struct source_request *r, stru
 	int rc;
 
 	if (leased && image->size) {
-		rc = lease_adopt(&source->fd, r, image->size, image->weight, false, &map->mapping, &map->hold);
+		rc = lease_adopt(&source->fd, r, image->size, image->weight, is_guarded(r), &map->mapping, &map->hold);
 		/* It may be the lease of another thread that serves, and it has its own instant. */
 		if (!rc)
 			image->size = map->hold.leased->size;
 	} else {
-		rc = mapping_open(image->fd, image->size, false, &map->mapping);
+		rc = map_private(image, is_guarded(r), map);
 		/* Nothing at all needs no lease. */
 		if (leased) {
 			sys_lease_drop(source->fd);
@@ -152,6 +173,8 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 	};
 	int rc = mapping_check_size((uint64_t)source->st.st_size);
 
+	if (!rc && is_guarded(&request))
+		rc = guard_install();
 	if (rc)
 		error_set(rc, "map", NULL);
 	else
@@ -249,6 +272,7 @@ int snapmap_get_info(const struct snapmap *map, struct snapmap_info *ret)
 	if (!map || !ret)
 		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
 	*ret = map->info;
+	ret->error = guard_error(map->live);
 	if (map->hold.leased)
 		lease_get_info(&map->hold, ret);
 	return 0;
@@ -259,7 +283,7 @@ int snapmap_prefault(const struct snapmap *map, uint64_t offset, uint64_t length
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "prefault", "handle must not be NULL");
-	if (map->hold.leased && atomic_load(&map->hold.live->error))
+	if (map->hold.leased && atomic_load(&map->hold.live->lost))
 		return error_set(atomic_load(&map->hold.live->error), "prefault a range of",
 				 "its bytes were lost when somebody wrote to the file: open it anew");
 	return mapping_prefault(&map->mapping, map->size, offset, length);

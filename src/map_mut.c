@@ -28,7 +28,8 @@ struct snapmap_mut {
 static const struct place nowhere = {.dirfd = -1, .link_dirfd = -1};
 
 /* Takes over the target and the image, also if it fails. */
-static int make_handle(struct target *target, struct image *image, const char *subject, struct snapmap_mut **ret)
+static int make_handle(struct target *target, struct image *image, const struct options *options, const char *subject,
+		       struct snapmap_mut **ret)
 {
 	size_t n = strlen(subject) + 1;
 	struct snapmap_mut *map = (struct snapmap_mut *)calloc(1, sizeof(*map) + n);
@@ -39,7 +40,7 @@ static int make_handle(struct target *target, struct image *image, const char *s
 		target_close(target);
 		return error_set(-ENOMEM, "open", NULL);
 	}
-	rc = overlay_open(image, &map->overlay);
+	rc = overlay_open(image, options->flags & SNAPMAP_GUARD, &map->overlay);
 	if (rc) {
 		free(map);
 		target_close(target);
@@ -80,7 +81,7 @@ static int open_source(struct source *source, struct place *place, const struct 
 		return rc;
 	}
 	target.stamp = image.stamp;
-	rc = make_handle(&target, &image, subject, ret);
+	rc = make_handle(&target, &image, options, subject, ret);
 	if (!rc && (options->flags & SNAPMAP_POPULATE)) {
 		rc = snapmap_mut_prefault(*ret, 0, snapmap_mut_size(*ret));
 		if (rc)
@@ -264,7 +265,7 @@ int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_optio
 		return rc;
 	}
 	target.fs = fs_traits_of(image.fd);
-	return make_handle(&target, &image, path, ret);
+	return make_handle(&target, &image, &o, path, ret);
 }
 
 void *snapmap_mut_data(const struct snapmap_mut *map)
@@ -289,7 +290,7 @@ int snapmap_mut_get_info(const struct snapmap_mut *map, struct snapmap_info *ret
 		.source = image->source,
 		.consistency = image->consistency,
 		.lease = SNAPMAP_LEASE_NONE,
-		.error = map->overlay.error,
+		.error = overlay_error(&map->overlay),
 		.size = image->size,
 		.extents = image->extents,
 		.bytes_copied = image->bytes_copied,

@@ -8,7 +8,7 @@
 
 #define FLAGS_KNOWN \
 	(SNAPMAP_STRICT | SNAPMAP_NOFOLLOW | SNAPMAP_POPULATE | SNAPMAP_GUARD | SNAPMAP_INHERIT | SNAPMAP_SPILL)
-#define FLAGS_NOT_BUILT (SNAPMAP_GUARD | SNAPMAP_SPILL)
+#define FLAGS_NOT_BUILT SNAPMAP_SPILL
 #define SOURCES_KNOWN (SNAPMAP_SOURCE_EXCLUSIVE * 2 - 1)
 
 int options_read(const struct snapmap_options *o, struct options *ret)
@@ -24,7 +24,7 @@ int options_read(const struct snapmap_options *o, struct options *ret)
 	if ((o->source & ~SOURCES_KNOWN) || (o->source & (o->source - 1)))
 		return error_set(-EINVAL, "open", "options.source must be zero or exactly one known source");
 	if (o->flags & FLAGS_NOT_BUILT)
-		return error_set(-EOPNOTSUPP, "open", "SNAPMAP_GUARD and SNAPMAP_SPILL are not built in");
+		return error_set(-EOPNOTSUPP, "open", "SNAPMAP_SPILL is not built in");
 	*ret = (struct options){
 		.flags = o->flags,
 		.source = o->source,

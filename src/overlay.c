@@ -13,15 +13,18 @@
 
 #include "sys.h"
 
-int overlay_open(struct image *image, struct overlay *ret)
+int overlay_open(struct image *image, bool guarded, struct overlay *ret)
 {
 	struct overlay o = {.image = *image, .debt = {.fd = -1}};
 	int rc = fork_generation(&o.generation);
 
 	if (!rc)
 		rc = mapping_open(image->fd, image->size, true, &o.mapping);
+	if (!rc && guarded)
+		rc = guard_add(&o.mapping, true, &o.live);
 	image->fd = -1;
 	if (rc) {
+		mapping_close(&o.mapping);
 		sys_close(o.image.fd);
 		return error_set(rc, "map", NULL);
 	}
@@ -32,9 +35,16 @@ int overlay_open(struct image *image, struct overlay *ret)
 
 void overlay_close(struct overlay *o)
 {
+	if (o->live)
+		registry_remove(o->live);
 	mapping_close(&o->mapping);
 	close_fd(&o->image.fd);
 	undo_close(&o->debt);
+}
+
+int overlay_error(const struct overlay *o)
+{
+	return o->error ? o->error : guard_error(o->live);
 }
 
 bool overlay_resized(const struct overlay *o)
@@ -63,6 +73,17 @@ static int without_debt(const struct overlay *o, struct ranges *dirty)
 	return rc;
 }
 
+/* Zeros in the place of a lost page are not an edit. */
+static int without_lost(const struct overlay *o, struct ranges *dirty)
+{
+	struct ranges edits = {0};
+	int rc = guard_filter(o->live, dirty, &edits);
+
+	ranges_free(dirty);
+	*dirty = edits;
+	return rc;
+}
+
 /* Sets the error sentence. */
 int overlay_dirty(const struct overlay *o, struct ranges *ret)
 {
@@ -72,6 +93,8 @@ int overlay_dirty(const struct overlay *o, struct ranges *ret)
 	ranges_clip(ret, o->size);
 	if (!rc && o->debt.fd >= 0)
 		rc = without_debt(o, ret);
+	if (!rc && guard_error(o->live))
+		rc = without_lost(o, ret);
 	if (rc) {
 		ranges_free(ret);
 		return error_set(rc, "find the written pages of", NULL);
@@ -92,8 +115,24 @@ static void zero_tail(const struct overlay *o)
 		}
 }
 
+int overlay_copy(const struct overlay *o, const struct ranges *dirty, char *to)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < dirty->n; i++) {
+		size_t offset = (size_t)dirty->v[i].offset, length = (size_t)dirty->v[i].length;
+
+		rc = sys_populate(o->mapping.base + offset, length);
+		if (!rc)
+			rc = sys_populate(to + offset, length);
+		if (!rc)
+			memcpy(to + offset, o->mapping.base + offset, length);
+	}
+	return rc;
+}
+
 /* Makes @to show what the overlay shows now, page by page that was written. */
-static int move_to(struct overlay *o, const struct mapping *to)
+static int move_to(struct overlay *o, const struct mapping *to, struct live *live)
 {
 	struct dirty_area area = area_of(o);
 	struct ranges dirty = {0};
@@ -101,34 +140,82 @@ static int move_to(struct overlay *o, const struct mapping *to)
 
 	if (!rc)
 		rc = mapping_put_zeros(to, area.file_length, area.length - area.file_length);
+	guard_zero_again(live);
 	if (!rc && area.length)
 		rc = dirty_find(&area, DIRTY_ANY, &dirty);
-	for (size_t i = 0; !rc && i < dirty.n; i++)
-		memcpy(to->base + dirty.v[i].offset, o->mapping.base + dirty.v[i].offset, dirty.v[i].length);
+	if (!rc)
+		rc = overlay_copy(o, &dirty, to->base);
 	ranges_free(&dirty);
+	return rc;
+}
+
+/* The span in which the guard is to look from now on too. NULL in @ret: nothing changes. */
+static int guard_span(const struct overlay *o, const struct mapping *span, struct live **ret)
+{
+	struct live *live;
+
+	*ret = NULL;
+	if (!o->live || (o->live->mapping.base == span->base && o->live->mapping.span == span->span))
+		return 0;
+	live = registry_add(span, true, true);
+	if (!live)
+		return -ENOMEM;
+	guard_inherit(live, o->live);
+	*ret = live;
+	return 0;
+}
+
+/* ... and nowhere else any more. */
+static void guard_only(struct overlay *o, struct live *live)
+{
+	if (!live)
+		return;
+	guard_inherit(live, o->live);
+	registry_remove(o->live);
+	o->live = live;
+}
+
+static int fill_grown(struct overlay *o, const struct mapping *to, struct live *live, size_t size)
+{
+	size_t old_end = page_up(o->size);
+	int rc = to->base != o->mapping.base ? move_to(o, to, live) : 0;
+
+	return rc ? rc : mapping_put_zeros(to, old_end, page_up(size) - old_end);
+}
+
+static int grow_into(struct overlay *o, struct mapping *to, size_t size)
+{
+	bool moves = to->base != o->mapping.base;
+	struct live *live;
+	int rc = guard_span(o, to, &live);
+
+	if (!rc)
+		rc = fill_grown(o, to, live, size);
+	if (rc && moves) {
+		if (live)
+			registry_remove(live);
+		mapping_close(to);
+		return rc;
+	}
+	guard_only(o, live);
+	if (moves) {
+		mapping_close(&o->mapping);
+		o->mapping = *to;
+	}
 	return rc;
 }
 
 static int grow(struct overlay *o, size_t size)
 {
 	struct mapping to;
-	size_t old_end = page_up(o->size);
-	int rc = mapping_reserve(&o->mapping, page_up(size), &to);
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	if (to.base != o->mapping.base)
-		rc = move_to(o, &to);
+	if (page_down(o->size) != o->size)
+		rc = sys_populate(o->mapping.base + page_down(o->size), 1);
 	if (!rc)
-		rc = mapping_put_zeros(&to, old_end, page_up(size) - old_end);
-	if (to.base != o->mapping.base) {
-		if (rc) {
-			mapping_close(&to);
-			return rc;
-		}
-		mapping_close(&o->mapping);
-		o->mapping = to;
-	}
+		rc = mapping_reserve(&o->mapping, page_up(size), &to);
+	if (!rc)
+		rc = grow_into(o, &to, size);
 	if (!rc)
 		zero_tail(o);
 	return rc;
@@ -146,6 +233,7 @@ int overlay_resize(struct overlay *o, size_t size)
 		rc = mapping_put_nothing(&o->mapping, page_up(size), page_up(o->size) - page_up(size));
 	if (rc)
 		return error_set(rc, "resize", NULL);
+	guard_cut(o->live, page_up(size));
 	o->size = size;
 	if (o->kept > size)
 		o->kept = size;
@@ -159,6 +247,8 @@ int overlay_remap(struct overlay *o)
 
 	if (rc)
 		return rc;
+	guard_cut(o->live, end);
+	guard_zero_again(o->live);
 	mapping_put_nothing(&o->mapping, end, o->mapping.span - end);
 	o->size = o->kept = (size_t)o->image.size;
 	o->remap_due = false;

@@ -5,6 +5,7 @@
 
 #include "backends/backend.h"
 #include "dirty.h"
+#include "guard.h"
 #include "mapping.h"
 #include "undo.h"
 
@@ -16,6 +17,7 @@
  * @kept: how many bytes of the image still count: the smallest size since the
  *	last commit or rollback. The first page_up(kept) bytes of the mapping are
  *	the image, those up to page_up(size) anonymous, the rest nothing.
+ * @live: its entry in the registry, NULL unless it is guarded
  * @debt: parts of the image that a failed commit has written and could not put back
  *	yet; private pages hide them
  * @generation: fork_generation() at which the image became ours alone
@@ -25,6 +27,7 @@
 struct overlay {
 	struct image image;
 	struct mapping mapping;
+	struct live *live;
 	size_t size;
 	size_t kept;
 	bool remap_due;
@@ -53,8 +56,10 @@ struct staged {
 int fork_generation(unsigned *ret);
 
 /* Takes over the image, also if it fails. */
-int overlay_open(struct image *image, struct overlay *ret);
+int overlay_open(struct image *image, bool guarded, struct overlay *ret);
 void overlay_close(struct overlay *overlay);
+/* The sticky error, or 0: its bytes may be wrong, and must not get anywhere. */
+int overlay_error(const struct overlay *overlay);
 int overlay_resize(struct overlay *overlay, size_t size);
 int overlay_rollback(struct overlay *overlay);
 int overlay_dirty(const struct overlay *overlay, struct ranges *ret);
@@ -63,6 +68,11 @@ bool overlay_resized(const struct overlay *overlay);
 int overlay_remap(struct overlay *overlay);
 /* Quiet. Puts back what an earlier commit could not. */
 int overlay_repay(struct overlay *overlay);
+/*
+ * Quiet. Stores these pages at the same offsets in @to. -EIO, and not a signal, if
+ * one of them, or what lies beneath it in @to, cannot be read.
+ */
+int overlay_copy(const struct overlay *overlay, const struct ranges *dirty, char *to);
 /* Quiet. Gives up private pages. */
 int overlay_drop(struct overlay *overlay, const struct ranges *dirty);
 

@@ -16,6 +16,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "latch.h"
+#include "sys.h"
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static CDS_LIST_HEAD(mappings);
 
@@ -26,7 +29,7 @@ struct live *registry_add(const struct mapping *mapping, bool guarded, bool writ
 	if (!live)
 		return NULL;
 	live->mapping = *mapping;
-	live->guarded = guarded;
+	live->guarded = live->watched = guarded;
 	live->writable = writable;
 	CDS_INIT_LIST_HEAD(&live->in_file);
 	if (!guarded)
@@ -37,17 +40,40 @@ struct live *registry_add(const struct mapping *mapping, bool guarded, bool writ
 	return live;
 }
 
+size_t live_bits_size(const struct live *live)
+{
+	return page_up((live->mapping.span / sys_page_size() + 7) / 8);
+}
+
 static void free_live(struct retired *retired)
 {
-	free(caa_container_of(retired, struct live, retired));
+	struct live *live = caa_container_of(retired, struct live, retired);
+	uint64_t *bits = atomic_load(&live->zeroed);
+
+	if (bits)
+		sys_unmap(bits, live_bits_size(live));
+	free(live);
+}
+
+/* From here on no handler maps anything there: guard.c says why. */
+static void take_guard_off(struct live *live)
+{
+	sigset_t mask;
+
+	latch_take(&mask);
+	live->watched = false;
+	latch_give(&mask);
 }
 
 void registry_hide(struct live *live)
 {
 	if (!live->guarded)
 		return;
+	take_guard_off(live);
 	pthread_mutex_lock(&lock);
-	cds_list_del_rcu(&live->node);
+	/* As cds_list_del_rcu(), whose store is a plain one to the thread sanitizer. */
+	live->node.next->prev = live->node.prev;
+	__atomic_store_n(&live->node.prev->next, live->node.next, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -15,22 +15,29 @@
  * struct live - a mapping that is in use
  * @mapping: its addresses; they never change while it is registered
  * @guarded: an I/O error within it is to become zeros
+ * @watched: the handler may still map zeros over it; under the latch
  * @writable: its owner may store into it
  * @error: sticky, a negative errno once bytes were lost
- * @zeroed: the pages that became zeros: guard.c
+ * @lost: all of it: no image could take the place of the file
+ * @zeroed: a bit for each page that became zeros, NULL while there is none: guard.c
  * @in_file: among the mappings of one leased file, under the lock of that: lease.c
  * @node, @retired: registry.c
  */
 struct live {
 	struct mapping mapping;
 	bool guarded;
+	bool watched;
 	bool writable;
 	atomic_int error;
+	atomic_bool lost;
 	_Atomic(uint64_t *) zeroed;
 	struct cds_list_head in_file;
 	struct cds_list_head node;
 	struct retired retired;
 };
+
+/* Bytes of @zeroed, whole pages. */
+size_t live_bits_size(const struct live *live);
 
 /* NULL if there is no memory. Only guarded mappings can be found. */
 struct live *registry_add(const struct mapping *mapping, bool guarded, bool writable);

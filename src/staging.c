@@ -60,6 +60,9 @@ static int write_dirty(const struct overlay *o, const struct ranges *dirty, int 
 		const struct snapmap_range *r = &dirty->v[i];
 
 		rc = sys_pwrite_full(fd, o->mapping.base + r->offset, (size_t)r->length, r->offset);
+		/* A page that could not be read back from swap. */
+		if (rc == -EFAULT)
+			rc = -EIO;
 	}
 	*ret_ranges = i;
 	return rc;
@@ -282,8 +285,10 @@ static int exchange_image(struct overlay *o, int fd)
 	if (!rc)
 		rc = overlay_dirty(o, &dirty);
 	ranges_clip(&dirty, length);
-	for (size_t i = 0; !rc && i < dirty.n; i++)
-		memcpy(fresh.base + dirty.v[i].offset, o->mapping.base + dirty.v[i].offset, dirty.v[i].length);
+	if (!rc)
+		rc = overlay_copy(o, &dirty, fresh.base);
+	if (!rc)
+		rc = guard_error(o->live);
 	if (!rc && length)
 		rc = sys_move_mapping(fresh.base, length, o->mapping.base);
 	if (rc)

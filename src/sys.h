@@ -12,6 +12,8 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -107,6 +109,18 @@ int sys_memfd(const char *name);
 int sys_seal(int fd, int seals);
 int sys_seals(int fd);
 uint64_t sys_memory_size(void);
+
+/* sys_futex.c: waiting for a word of memory */
+void sys_futex_wait(atomic_uint *word, unsigned value);
+void sys_futex_wake(atomic_uint *word, unsigned threads);
+
+/* sys_signal.c: signals, and errno around their handlers */
+int sys_sigaction(int signal, const struct sigaction *action, struct sigaction *ret);
+void sys_sigmask(int how, const sigset_t *set, sigset_t *ret);
+void sys_block_signals(sigset_t *ret);
+int sys_signal_again(int signal, siginfo_t *info);
+int sys_errno_keep(void);
+void sys_errno_put_back(int kept);
 
 /* sys_pagemap.c: which pages were written */
 struct snapmap_range;

@@ -21,7 +21,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-/* Asked once: a signal handler may call this. */
+/* Asked once: a signal handler may call this, and whatever that can find was mapped with its help. */
 size_t sys_page_size(void)
 {
 	static _Atomic size_t known;
@@ -32,9 +32,24 @@ size_t sys_page_size(void)
 	return size;
 }
 
+/*
+ * The thread sanitizer takes mmap() for a store of this thread to all of the memory.
+ * What is mapped over other threads' memory is no such thing.
+ */
+#ifdef __SANITIZE_THREAD__
+static void *map(void *address, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	if (!(flags & MAP_FIXED))
+		return mmap(address, length, prot, flags, fd, offset);
+	return (void *)syscall(SYS_mmap, address, length, prot, flags, fd, offset);
+}
+#else
+#define map mmap
+#endif
+
 int sys_map(void *address, size_t length, int prot, int flags, int fd, uint64_t offset, void **ret)
 {
-	void *p = mmap(address, length, prot, flags, fd, (off_t)offset);
+	void *p = map(address, length, prot, flags, fd, (off_t)offset);
 
 	if (p == MAP_FAILED)
 		return -errno;

@@ -120,7 +120,8 @@ int undo_load(const struct undo *undo, char *base, uint64_t length)
 		size_t got = 0;
 
 		rc = sys_pread_full(undo->fd, base + r->offset, (size_t)n, r->offset, &got);
-		if (!rc && got < n)
+		/* EFAULT: the file's own page could not be read. */
+		if (rc == -EFAULT || (!rc && got < n))
 			rc = -EIO;
 	}
 	return rc;

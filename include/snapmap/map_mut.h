@@ -136,7 +136,8 @@ int snapmap_mut_prefault(const struct snapmap_mut *map, uint64_t offset, uint64_
  * change here, and only here. Nothing shows in the file before the commit.
  *
  * Return: 0, -EFBIG if @size cannot be a file or a mapping at all, -ENOMEM if the
- * address space does not allow it.
+ * address space does not allow it, -EIO if a page that is needed for it cannot be
+ * read; the handle is then as it was.
  */
 int snapmap_mut_resize(struct snapmap_mut *map, size_t size);
 
@@ -161,7 +162,8 @@ ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *r
  * @map: a handle
  *
  * Bytes and size are those of the snapshot again; the data pointer stays. Costs
- * time by what was written, not by the size.
+ * time by what was written, not by the size. The sticky error stays, and so do the
+ * zeros of pages that were lost.
  *
  * Return: 0, -EINVAL for NULL, -ENOMEM if the kernel refused a mapping (the
  * handle is then as it was).
@@ -195,6 +197,7 @@ int snapmap_mut_rollback(struct snapmap_mut *map);
  *  cannot be kept by this user, -EROFS;
  * -EOPNOTSUPP if the strategy asked for does not work here;
  * -ENOENT if the handle has no name to commit to;
+ * -EIO if bytes of the handle were lost (snapmap_info.error): the file is untouched;
  * -EINVAL for a NULL handle, unknown flags or strategy, wrong options size;
  * -ENOSPC, -EDQUOT, -EMFILE, -ENOMEM, -EIO.
  */

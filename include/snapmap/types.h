@@ -25,7 +25,7 @@ struct snapmap_range {
 #define SNAPMAP_STRICT (1u << 0)   /* fail with -EBUSY unless the bytes are a point in time */
 #define SNAPMAP_NOFOLLOW (1u << 1) /* a symbolic link as last part of the path is -ELOOP */
 #define SNAPMAP_POPULATE (1u << 2) /* read every page during open; its errors fail the open */
-#define SNAPMAP_GUARD (1u << 3)	   /* I/O errors become zeros and a sticky error; -EOPNOTSUPP where not built */
+#define SNAPMAP_GUARD (1u << 3)	   /* pages that cannot be read become zeros and a sticky error: guard.h */
 #define SNAPMAP_INHERIT (1u << 4)  /* the bytes stay right in a child of fork() */
 #define SNAPMAP_SPILL (1u << 5)	   /* edits larger than memory; -EOPNOTSUPP where not built */
 
@@ -87,7 +87,7 @@ struct snapmap_options {
 #define SNAPMAP_LEASE_NONE 0u	/* the handle does not depend on a lease */
 #define SNAPMAP_LEASE_HELD 1u	/* it maps the file itself, which is leased */
 #define SNAPMAP_LEASE_IMAGED 2u /* somebody wanted to write: a private image took the place of the file */
-#define SNAPMAP_LEASE_LOST 3u	/* no image could be made: the bytes are out of reach, see @error */
+#define SNAPMAP_LEASE_LOST 3u	/* no image could be made: the bytes are out of reach (zeros if guarded), see @error */
 
 /**
  * struct snapmap_info - what serves a handle, and what it cost
@@ -95,7 +95,8 @@ struct snapmap_options {
  * @consistency: a SNAPMAP_CONSISTENCY_* value
  * @lease: a SNAPMAP_LEASE_* value
  * @error: sticky error as a negative errno: bytes of this handle were lost or
- *	could not be read; 0 while all is well
+ *	could not be read (-EIO with SNAPMAP_GUARD, once pages became zeros); 0 while
+ *	all is well
  * @size: bytes of the snapshot as it was opened or last committed
  * @extents: extents that were shared, 0 where there were too few to cost noticeable time
  * @bytes_copied: bytes that the open copied

@@ -1,0 +1,710 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SNAPMAP_GUARD: what becomes of a handle whose pages are lost. */
+#include "config.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "failing.h"
+#include "overlay.h"
+
+#define PAGES ((size_t)16)
+#define GOOD ((size_t)8)
+#define SIZE (PAGES * PAGE)
+#define THREADS 8
+
+static char bytes[SIZE];
+
+static void make_file(void)
+{
+	test_fill(bytes, SIZE, 1);
+	test_write_file("f", bytes, SIZE);
+}
+
+START_TEST(test_lost_pages_are_zeros)
+{
+	struct snapmap_mut *map;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	data = (char *)snapmap_mut_data(map);
+	ck_assert_int_eq(mut_error(map), 0);
+	errno = 77;
+	ck_assert(is_zero(data + 9 * PAGE, PAGE));
+	ck_assert_int_eq(errno, 77);
+	ck_assert_int_eq(mut_error(map), -EIO);
+	ck_assert(!memcmp(data, bytes, GOOD * PAGE));
+	ck_assert(is_zero(data + GOOD * PAGE, SIZE - GOOD * PAGE));
+	/* They can be stored into like any other. */
+	memset(data + 10 * PAGE, 'x', PAGE);
+	ck_assert(data[10 * PAGE] == 'x' && data[11 * PAGE - 1] == 'x' && !data[11 * PAGE]);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* The first access to a page may as well be a store. */
+START_TEST(test_store_into_a_lost_page)
+{
+	struct snapmap_mut *map;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	data = (char *)snapmap_mut_data(map);
+	data[9 * PAGE + 5] = 'x';
+	ck_assert(data[9 * PAGE + 5] == 'x' && is_zero(data + 9 * PAGE, 5) && is_zero(data + 9 * PAGE + 6, PAGE - 6));
+	ck_assert_int_eq(mut_error(map), -EIO);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* The kernel touches memory for system calls, and answers with an errno: nothing is lost by that. */
+START_TEST(test_calls_answer_without_signal)
+{
+	struct snapmap_mut *map;
+	char *data;
+	int fd;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	data = (char *)snapmap_mut_data(map);
+	ck_assert_int_eq(snapmap_mut_prefault(map, 0, SIZE), -EIO);
+	ck_assert_int_eq(snapmap_mut_prefault(map, 0, GOOD * PAGE), 0);
+	fd = open("out", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_sys(fd);
+	ck_assert(write(fd, data + 9 * PAGE, PAGE) < 0 && errno == EFAULT);
+	ck_assert_int_eq(mut_error(map), 0);
+	/* Once it was touched it is memory like any other. */
+	ck_assert(!*(volatile char *)(data + 9 * PAGE));
+	ck_assert_int_eq(write(fd, data + 9 * PAGE, PAGE), PAGE);
+	ck_assert_int_eq(snapmap_mut_prefault(map, 9 * PAGE, PAGE), 0);
+	close(fd);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+START_TEST(test_nothing_lost_is_published)
+{
+	struct snapmap_commit_options force = {.size = sizeof(force), .flags = SNAPMAP_COMMIT_FORCE};
+	struct snapmap_mut *map;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	data = (char *)snapmap_mut_data(map);
+	memset(data, 'a', PAGE);
+	ck_assert(!*(volatile char *)(data + 9 * PAGE));
+	ck_assert_int_eq(snapmap_mut_commit(map, NULL), -EIO);
+	ck_assert_msg(strstr(snapmap_last_error(), "zeros"), "%s", snapmap_last_error());
+	ck_assert_int_eq(snapmap_mut_commit(map, &force), -EIO);
+	ck_assert_int_eq(snapmap_mut_link(map, "g", NULL), -EIO);
+	ck_assert_int_eq(snapmap_mut_commit_and_close(map, NULL), -EIO);
+	ck_assert(data[0] == 'a');
+	/* Rollback forgets edits, not errors. */
+	ck_assert_int_eq(snapmap_mut_rollback(map), 0);
+	ck_assert(page_is(data, bytes) && is_zero(data + 9 * PAGE, PAGE));
+	ck_assert_int_eq(mut_error(map), -EIO);
+	ck_assert_int_eq(snapmap_mut_commit(map, NULL), -EIO);
+	snapmap_mut_close(map);
+	ck_assert(test_file_is("f", bytes, SIZE));
+	ck_assert(names_are(1));
+}
+END_TEST
+
+/* Lost pages show in the pagemap as written ones do. */
+START_TEST(test_lost_pages_are_not_edits)
+{
+	struct snapmap_range ranges[4];
+	struct snapmap_mut *map;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	data = (char *)snapmap_mut_data(map);
+	ck_assert(is_zero(data + GOOD * PAGE, SIZE - GOOD * PAGE));
+	ck_assert_int_eq(snapmap_mut_dirty(map, ranges, 4), 0);
+	data[2 * PAGE] = 'x';
+	data[9 * PAGE] = 'x';
+	ck_assert_int_eq(snapmap_mut_dirty(map, ranges, 4), 2);
+	ck_assert(ranges[0].offset == 2 * PAGE && ranges[0].length == PAGE);
+	ck_assert(ranges[1].offset == 9 * PAGE && ranges[1].length == PAGE);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* A page that nobody stored into is not read for a commit, and does not hinder it. */
+START_TEST(test_commit_before_anything_was_lost)
+{
+	struct snapmap_mut *map;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, PAGES);
+	data = (char *)snapmap_mut_data(map);
+	memset(data, 'a', PAGE);
+	ck_assert_ok(snapmap_mut_commit(map, NULL));
+	memset(bytes, 'a', PAGE);
+	ck_assert(test_file_is("f", bytes, SIZE));
+	/* The guard goes on with the new snapshot. */
+	ck_assert_sys(ftruncate(find_image(), (off_t)(GOOD * PAGE)));
+	ck_assert(is_zero(data + 9 * PAGE, PAGE) && page_is(data, bytes));
+	ck_assert_int_eq(snapmap_mut_commit(map, NULL), -EIO);
+	ck_assert(test_file_is("f", bytes, SIZE));
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* --- resizing */
+
+static void *block_growth(const struct snapmap_mut *map, size_t size)
+{
+	char *end = (char *)snapmap_mut_data(map) + size;
+	void *p = mmap(end, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	ck_assert(p == end || errno == EEXIST);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+START_TEST(test_resize_with_lost_pages)
+{
+	bool moves = _i;
+	struct snapmap_mut *map;
+	char *data, *before;
+	void *wall = NULL;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	data = before = (char *)snapmap_mut_data(map);
+	data[2 * PAGE] = 'x';
+	ck_assert(is_zero(data + 9 * PAGE, 2 * PAGE));
+	data[10 * PAGE] = 'y';
+	if (moves)
+		wall = block_growth(map, SIZE);
+	ck_assert_ok(snapmap_mut_resize(map, SIZE + 5 * PAGE));
+	data = (char *)snapmap_mut_data(map);
+	ck_assert(!moves || data != before);
+	ck_assert_int_eq(mut_error(map), -EIO);
+	ck_assert(page_is(data, bytes) && data[2 * PAGE] == 'x' && data[10 * PAGE] == 'y');
+	ck_assert(is_zero(data + 9 * PAGE, PAGE) && is_zero(data + SIZE, 5 * PAGE));
+	/* Here nobody has looked before. */
+	ck_assert(is_zero(data + 12 * PAGE, PAGE));
+	data[SIZE + PAGE] = 'z';
+	/* The end of the old span is within the new one. */
+	ck_assert_ok(snapmap_mut_resize(map, GOOD * PAGE));
+	ck_assert_ok(snapmap_mut_resize(map, SIZE));
+	ck_assert(is_zero(data + GOOD * PAGE, SIZE - GOOD * PAGE));
+	data[9 * PAGE] = 'q';
+	ck_assert_ok(snapmap_mut_rollback(map));
+	ck_assert(snapmap_mut_size(map) == SIZE && page_is(data + PAGE, bytes + PAGE));
+	ck_assert(is_zero(data + GOOD * PAGE, SIZE - GOOD * PAGE));
+	ck_assert_int_eq(snapmap_mut_commit(map, NULL), -EIO);
+	if (wall)
+		munmap(wall, PAGE);
+	snapmap_mut_close(map);
+	ck_assert(test_file_is("f", bytes, SIZE));
+}
+END_TEST
+
+/* What was growth is a part of the image after a commit. */
+START_TEST(test_growth_is_guarded)
+{
+	struct snapmap_mut *map;
+	void *wall = NULL;
+	char *data;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, PAGES);
+	if (_i)
+		wall = block_growth(map, SIZE);
+	ck_assert_ok(snapmap_mut_resize(map, 2 * SIZE));
+	memset((char *)snapmap_mut_data(map) + SIZE, 'x', SIZE);
+	ck_assert_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_sys(ftruncate(find_image(), (off_t)(GOOD * PAGE)));
+	data = (char *)snapmap_mut_data(map);
+	ck_assert(is_zero(data + 2 * SIZE - PAGE, PAGE) && is_zero(data + SIZE, PAGE));
+	ck_assert(!memcmp(data, bytes, GOOD * PAGE));
+	ck_assert_int_eq(mut_error(map), -EIO);
+	if (wall)
+		munmap(wall, PAGE);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* The library itself has to read the last page: an errno with and without a guard. */
+START_TEST(test_growth_behind_a_bad_page)
+{
+	struct snapmap_mut *map;
+	void *data;
+
+	make_file();
+	map = open_failing("f", _i ? SNAPMAP_GUARD : 0, GOOD);
+	data = snapmap_mut_data(map);
+	ck_assert_ok(snapmap_mut_resize(map, SIZE - 1));
+	ck_assert_int_eq(snapmap_mut_resize(map, SIZE + PAGE), -EIO);
+	ck_assert_uint_eq(snapmap_mut_size(map), SIZE - 1);
+	ck_assert_ptr_eq(snapmap_mut_data(map), data);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+START_TEST(test_comparing_reports_bad_pages)
+{
+	struct ranges ranges = {0};
+	int fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char *p;
+
+	ck_assert_sys(fd);
+	ck_assert_sys(ftruncate(fd, (off_t)(2 * PAGE)));
+	p = (char *)mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	ck_assert(p != MAP_FAILED);
+	p[0] = 'x';
+	ck_assert_sys(ftruncate(fd, (off_t)PAGE));
+
+	struct dirty_area area = {.base = p, .length = 2 * PAGE, .file_length = 2 * PAGE, .fd = fd};
+
+	ck_assert_int_eq(dirty_find(&area, DIRTY_COMPARE, &ranges), -EIO);
+	ranges_free(&ranges);
+	munmap(p, 2 * PAGE);
+	close(fd);
+}
+END_TEST
+
+/* --- threads */
+
+struct team {
+	char *data;
+	pthread_barrier_t barrier;
+	atomic_bool stop;
+	atomic_int wrong;
+};
+
+struct member {
+	pthread_t thread;
+	struct team *team;
+	size_t number;
+};
+
+static void start(struct member *members, struct team *team, void *(*work)(void *))
+{
+	for (size_t i = 0; i < THREADS; i++) {
+		members[i].team = team;
+		members[i].number = i;
+		ck_assert_int_eq(pthread_create(&members[i].thread, NULL, work, &members[i]), 0);
+	}
+}
+
+static void join(struct member *members)
+{
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(members[i].thread, NULL);
+}
+
+/* Every thread stores its own byte into each lost page, all at once. */
+static void *store_at_once(void *arg)
+{
+	struct member *m = (struct member *)arg;
+
+	for (size_t page = GOOD; page < PAGES; page++) {
+		pthread_barrier_wait(&m->team->barrier);
+		*(volatile char *)(m->team->data + page * PAGE + m->number * 64) = (char)(1 + m->number);
+	}
+	return NULL;
+}
+
+START_TEST(test_stores_of_many_threads_stay)
+{
+	struct member members[THREADS];
+	struct team team = {0};
+
+	make_file();
+	pthread_barrier_init(&team.barrier, NULL, THREADS);
+	for (int round = 0; round < (row_is_slow() ? 2 : 20); round++) {
+		struct snapmap_mut *map = open_failing("f", SNAPMAP_GUARD, GOOD);
+
+		team.data = (char *)snapmap_mut_data(map);
+		start(members, &team, store_at_once);
+		join(members);
+		for (size_t page = GOOD; page < PAGES; page++)
+			for (size_t i = 0; i < THREADS; i++)
+				ck_assert_int_eq(team.data[page * PAGE + i * 64], 1 + (int)i);
+		ck_assert_int_eq(mut_error(map), -EIO);
+		snapmap_mut_close(map);
+	}
+	pthread_barrier_destroy(&team.barrier);
+}
+END_TEST
+
+static void *read_until_told(void *arg)
+{
+	struct member *m = (struct member *)arg;
+	uint64_t state = m->number;
+
+	while (!atomic_load(&m->team->stop)) {
+		size_t page = (size_t)(test_random(&state) % PAGES);
+		char c = *(volatile char *)(m->team->data + page * PAGE + 7);
+
+		if (c != (page < GOOD ? bytes[page * PAGE + 7] : 0))
+			atomic_fetch_add(&m->team->wrong, 1);
+	}
+	return NULL;
+}
+
+/* Loads may go on meanwhile, as long as the memory does not move. */
+START_TEST(test_readers_during_resize_and_rollback)
+{
+	struct member members[THREADS];
+	struct team team = {0};
+	struct snapmap_mut *map;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	ck_assert_ok(snapmap_mut_resize(map, SIZE + 64 * PAGE));
+	ck_assert_ok(snapmap_mut_rollback(map));
+	team.data = (char *)snapmap_mut_data(map);
+	start(members, &team, read_until_told);
+	for (size_t i = 0; i < 200; i++) {
+		ck_assert_ok(snapmap_mut_resize(map, SIZE + i % 64 * PAGE));
+		if (i % 3 == 0)
+			ck_assert_ok(snapmap_mut_rollback(map));
+	}
+	atomic_store(&team.stop, true);
+	join(members);
+	ck_assert_int_eq(atomic_load(&team.wrong), 0);
+	ck_assert_ptr_eq(snapmap_mut_data(map), team.data);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* Handles of their own in each thread, and each of them fails. */
+static void *open_and_close(void *arg)
+{
+	struct member *m = (struct member *)arg;
+	/* liburcu's hash table, which finds leases, is not built for the thread sanitizer. */
+	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_GUARD | (TEST_SANITIZED ? SNAPMAP_INHERIT : 0)};
+
+	for (int i = 0; i < 20; i++) {
+		struct snapmap *map;
+
+		if (snapmap_open("f", &o, &map) || memcmp(snapmap_data(map), bytes, SIZE))
+			atomic_fetch_add(&m->team->wrong, 1);
+		else
+			snapmap_close(map);
+	}
+	return NULL;
+}
+
+START_TEST(test_opens_while_others_fault)
+{
+	struct member members[THREADS], readers[THREADS];
+	struct team team = {0};
+
+	make_file();
+	for (int round = 0; round < (row_is_slow() ? 1 : 3); round++) {
+		struct snapmap_mut *map = open_failing("f", SNAPMAP_GUARD, GOOD);
+
+		atomic_store(&team.stop, false);
+		team.data = (char *)snapmap_mut_data(map);
+		start(readers, &team, read_until_told);
+		start(members, &team, open_and_close);
+		join(members);
+		for (int i = 0; i < 100; i++)
+			ck_assert_ok(snapmap_mut_rollback(map));
+		atomic_store(&team.stop, true);
+		join(readers);
+		snapmap_mut_close(map);
+	}
+	ck_assert_int_eq(atomic_load(&team.wrong), 0);
+}
+END_TEST
+
+/* A child may be made while other threads are within the handler. */
+static void touch_and_close(void *arg)
+{
+	struct snapmap_mut *map = (struct snapmap_mut *)arg;
+
+	alarm(20);
+	if (!is_zero((char *)snapmap_mut_data(map) + GOOD * PAGE, SIZE - GOOD * PAGE) || mut_error(map) != -EIO)
+		_exit(1);
+	snapmap_mut_close(map);
+}
+
+/* What the handler does at a fault. */
+static int handle_fault_at(void *address)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
+
+	info.si_addr = address;
+	return snapmap_guard_handle(SIGBUS, &info);
+}
+
+static void *handle_one(void *arg)
+{
+	handle_fault_at((char *)arg + 9 * PAGE);
+	return NULL;
+}
+
+/* Each new thread is registered with liburcu when it faults first. */
+static void *handle_until_told(void *arg)
+{
+	struct member *m = (struct member *)arg;
+	pthread_t thread;
+
+	while (!atomic_load(&m->team->stop)) {
+		for (int i = 0; i < 100; i++)
+			handle_one(m->team->data);
+		if (m->number % 2 && !pthread_create(&thread, NULL, handle_one, m->team->data))
+			pthread_join(thread, NULL);
+	}
+	return NULL;
+}
+
+START_TEST(test_fork_while_others_fault)
+{
+	struct member members[THREADS];
+	struct team team = {0};
+	struct snapmap_mut *map;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	team.data = (char *)snapmap_mut_data(map);
+	start(members, &team, handle_until_told);
+	for (int i = 0; i < 30; i++)
+		ck_assert_int_eq(death_of(touch_and_close, map), 0);
+	atomic_store(&team.stop, true);
+	join(members);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* A fault that comes late: its mapping has gone, and somebody else got the addresses. */
+#define LATE_PAGES ((size_t)32)
+
+static void *fault_late(void *arg)
+{
+	struct team *team = (struct team *)arg;
+
+	pthread_barrier_wait(&team->barrier);
+	for (size_t i = 0; i < LATE_PAGES; i++)
+		if (!handle_fault_at(team->data + i * PAGE))
+			break;
+	return NULL;
+}
+
+START_TEST(test_late_faults_spare_other_memory)
+{
+	struct mapping m = {.span = LATE_PAGES * PAGE};
+	uint64_t random = test_seed();
+	struct team team = {0};
+
+	pthread_barrier_init(&team.barrier, NULL, 2);
+	for (int round = 0; round < (TEST_SANITIZED ? 100 : 3000); round++) {
+		struct live *live;
+		pthread_t thread;
+
+		team.data = m.base = (char *)mmap(m.base, m.span, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ck_assert_int_eq(guard_add(&m, false, &live), 0);
+		ck_assert_int_eq(pthread_create(&thread, NULL, fault_late, &team), 0);
+		pthread_barrier_wait(&team.barrier);
+		for (uint64_t spin = test_random(&random) % 20000; spin; spin--)
+			atomic_signal_fence(memory_order_seq_cst);
+		registry_remove(live);
+		ck_assert(mmap(m.base, m.span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			       0) == m.base);
+		memset(m.base, 'x', m.span);
+		pthread_join(thread, NULL);
+		for (size_t i = 0; i < LATE_PAGES; i++)
+			ck_assert_int_eq(m.base[i * PAGE], 'x');
+		munmap(m.base, m.span);
+	}
+	pthread_barrier_destroy(&team.barrier);
+	retire_flush();
+}
+END_TEST
+
+START_TEST(test_child_is_guarded_by_itself)
+{
+	struct snapmap_mut *map;
+
+	make_file();
+	map = open_failing("f", SNAPMAP_GUARD, GOOD);
+	ck_assert_int_eq(death_of(touch_and_close, map), 0);
+	/* What a child saw is not an error of this process. */
+	ck_assert_int_eq(mut_error(map), 0);
+	ck_assert_int_eq(*(volatile char *)((char *)snapmap_mut_data(map) + 9 * PAGE), 0);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* --- many, and none left */
+
+#define MANY 100
+
+START_TEST(test_many_handles)
+{
+	struct snapmap_mut *maps[MANY];
+
+	if (row_is_slow())
+		return;
+	make_file();
+	for (size_t i = 0; i < MANY; i++)
+		maps[i] = open_failing("f", SNAPMAP_GUARD, i % 2 ? GOOD : PAGES);
+	for (size_t i = 0; i < MANY; i++) {
+		char *data = (char *)snapmap_mut_data(maps[i]);
+
+		ck_assert(page_is(data, bytes));
+		ck_assert(i % 2 ? is_zero(data + 9 * PAGE, PAGE) : page_is(data + 9 * PAGE, bytes + 9 * PAGE));
+	}
+	for (size_t i = 0; i < MANY; i++) {
+		ck_assert_int_eq(mut_error(maps[i]), i % 2 ? -EIO : 0);
+		snapmap_mut_close(maps[i]);
+	}
+}
+END_TEST
+
+static void open_break_close(void)
+{
+	struct snapmap_mut *map = open_failing("f", SNAPMAP_GUARD, GOOD);
+
+	ck_assert(is_zero((char *)snapmap_mut_data(map) + 9 * PAGE, PAGE));
+	snapmap_mut_close(map);
+}
+
+START_TEST(test_nothing_stays)
+{
+	size_t fds, maps;
+
+	make_file();
+	for (int i = 0; i < 3; i++)
+		open_break_close();
+	retire_flush();
+	fds = test_count_fds();
+	maps = test_count_maps();
+	for (int i = 0; i < (row_is_slow() ? 5 : 100); i++)
+		open_break_close();
+	retire_flush();
+	ck_assert_uint_eq(test_count_fds(), fds);
+	ck_assert_uint_eq(test_count_maps(), maps);
+}
+END_TEST
+
+static void touch_lost_page(void *arg)
+{
+	struct snapmap_mut *map = (struct snapmap_mut *)arg;
+
+	(void)*(volatile char *)((char *)snapmap_mut_data(map) + 9 * PAGE);
+}
+
+START_TEST(test_without_guard_it_is_a_signal)
+{
+	struct snapmap_mut *map, *guarded;
+
+	make_file();
+	map = open_failing("f", 0, GOOD);
+	ck_assert_int_eq(death_of(touch_lost_page, map), SIGBUS);
+	/* Also if other handles are guarded. */
+	guarded = open_failing("f", SNAPMAP_GUARD, GOOD);
+	ck_assert_int_eq(death_of(touch_lost_page, map), SIGBUS);
+	ck_assert_int_eq(death_of(touch_lost_page, guarded), 0);
+	snapmap_mut_close(map);
+	snapmap_mut_close(guarded);
+}
+END_TEST
+
+START_TEST(test_created_file_is_guarded)
+{
+	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_GUARD};
+	struct snapmap_mut *map;
+	char *data;
+
+	note_images();
+	ck_assert_ok(snapmap_mut_create("new", 0600, &o, &map));
+	ck_assert_ok(snapmap_mut_resize(map, SIZE));
+	data = (char *)snapmap_mut_data(map);
+	memset(data, 'x', SIZE);
+	ck_assert_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_sys(ftruncate(find_image(), (off_t)(GOOD * PAGE)));
+	ck_assert(is_zero((char *)snapmap_mut_data(map) + 9 * PAGE, PAGE));
+	ck_assert_int_eq(mut_error(map), -EIO);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* --- for the lease, which puts images in the place of others */
+
+static int make_image(char c)
+{
+	char page[PAGE];
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	memset(page, c, PAGE);
+	for (size_t i = 0; i < PAGES; i++)
+		ck_assert_int_eq(pwrite(fd, page, PAGE, (off_t)(i * PAGE)), PAGE);
+	return fd;
+}
+
+START_TEST(test_new_image_does_not_bring_lost_pages_back)
+{
+	int first = make_image('a'), second = make_image('b');
+	struct mapping m;
+	struct live *live;
+
+	ck_assert_int_eq(mapping_open(first, SIZE, false, &m), 0);
+	ck_assert_int_eq(guard_add(&m, false, &live), 0);
+	ck_assert_int_eq(m.base[0], 'a');
+	ck_assert_sys(ftruncate(first, (off_t)(GOOD * PAGE)));
+	ck_assert(is_zero(m.base + 9 * PAGE, PAGE) && is_zero(m.base + 15 * PAGE, PAGE));
+	ck_assert(mmap(m.base, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, second, 0) == m.base);
+	guard_zero_again(live);
+	ck_assert(is_zero(m.base + 9 * PAGE, PAGE) && is_zero(m.base + 15 * PAGE, PAGE));
+	ck_assert(m.base[8 * PAGE] == 'b' && m.base[10 * PAGE] == 'b' && m.base[14 * PAGE] == 'b');
+	ck_assert_int_eq(guard_error(live), -EIO);
+
+	ck_assert_int_eq(guard_zero_all(live, -ESTALE), 0);
+	ck_assert(is_zero(m.base, SIZE));
+	/* The first error is the one that tells. */
+	ck_assert_int_eq(guard_error(live), -EIO);
+	ck_assert(mmap(m.base, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, second, 0) == m.base);
+	guard_zero_again(live);
+	ck_assert(is_zero(m.base, SIZE));
+	registry_remove(live);
+	mapping_close(&m);
+	close(first);
+	close(second);
+	retire_flush();
+}
+END_TEST
+
+static void add_guard(TCase *tc)
+{
+	tcase_add_test(tc, test_lost_pages_are_zeros);
+	tcase_add_test(tc, test_store_into_a_lost_page);
+	tcase_add_test(tc, test_calls_answer_without_signal);
+	tcase_add_test(tc, test_nothing_lost_is_published);
+	tcase_add_test(tc, test_lost_pages_are_not_edits);
+	tcase_add_test(tc, test_commit_before_anything_was_lost);
+	tcase_add_loop_test(tc, test_resize_with_lost_pages, 0, 2);
+	tcase_add_loop_test(tc, test_growth_is_guarded, 0, 2);
+	tcase_add_loop_test(tc, test_growth_behind_a_bad_page, 0, 2);
+	tcase_add_test(tc, test_comparing_reports_bad_pages);
+	tcase_add_test(tc, test_stores_of_many_threads_stay);
+	tcase_add_test(tc, test_readers_during_resize_and_rollback);
+	tcase_add_test(tc, test_opens_while_others_fault);
+	if (!TEST_SANITIZED)
+		tcase_add_test(tc, test_fork_while_others_fault);
+	tcase_add_test(tc, test_late_faults_spare_other_memory);
+	tcase_add_test(tc, test_child_is_guarded_by_itself);
+	tcase_add_test(tc, test_many_handles);
+	tcase_add_test(tc, test_nothing_stays);
+	tcase_add_test(tc, test_without_guard_it_is_a_signal);
+	tcase_add_test(tc, test_created_file_is_guarded);
+	tcase_add_test(tc, test_new_image_does_not_bring_lost_pages_back);
+}
+
+Suite *test_suite(void)
+{
+	Suite *s = suite_create("guard");
+
+	test_each_fs(s, "guard", add_guard);
+	return s;
+}
