@@ -248,7 +248,7 @@ static struct leased *enter_table(struct leased *l)
 	return present;
 }
 
-static void leave_table(struct leased *l)
+void lease_leave_table(struct leased *l)
 {
 	rcu_read_lock();
 	cds_lfht_del(table, &l->node);
@@ -268,7 +268,7 @@ static int adopt(struct leased *l, bool guarded, struct mapping *ret_mapping, st
 		rc = map_into(l, guarded, ret_mapping, ret);
 		if (rc) {
 			atomic_store(&l->state, LEASE_ENDED);
-			leave_table(l);
+			lease_leave_table(l);
 		}
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -337,7 +337,7 @@ static bool leave_lease(struct leased *l, struct live *live, struct mapping *map
 	}
 	atomic_store(&l->state, LEASE_ENDED);
 	close_lease(l);
-	leave_table(l);
+	lease_leave_table(l);
 	return true;
 }
 
@@ -472,9 +472,12 @@ static struct leased *find_overdue(uint64_t ns)
 
 	rcu_read_lock();
 	cds_lfht_for_each_entry (table, &iter, l, node) {
-		if (!l->broken_at && is_broken(l))
+		uint64_t at = l->broken_at;
+
+		if (!at && is_broken(l))
 			l->broken_at = now;
-		if (l->broken_at && now - l->broken_at > ns && !atomic_load(&l->overdue) && get(l)) {
+		/* It may have been marked by somebody else a moment after we looked at the clock. */
+		if (at && at < now && now - at > ns && !atomic_load(&l->overdue) && get(l)) {
 			found = l;
 			break;
 		}
@@ -493,19 +496,33 @@ void lease_end_overdue(uint64_t ns)
 	}
 }
 
+void lease_close_gate(void)
+{
+	pthread_mutex_lock(&gate);
+}
+
+void lease_open_gate(void)
+{
+	pthread_mutex_unlock(&gate);
+}
+
 void lease_finish(struct leased *l, enum lease_state state)
 {
 	sys_close(l->fd);
 	l->fd = -1;
-	/* Before it leaves the table: a fork that does not find it there need not wait for the lock. */
 	atomic_store(&l->state, state);
-	leave_table(l);
 	atomic_fetch_sub(&weight, l->weight);
 }
 
 /* --- fork */
 
-/* In which order: the threads' locks, the gate, the entries'. What is in the table then stays. */
+static struct leased *locked; /* by a fork that is under way */
+
+/*
+ * In which order: the threads' locks, the gate, the entries'. What is in the table then
+ * stays. An entry may leave it while its lock is being waited for, but is not freed:
+ * fork.c keeps grace periods from ending.
+ */
 void lease_before_fork(void)
 {
 	struct cds_lfht_iter iter;
@@ -513,26 +530,23 @@ void lease_before_fork(void)
 
 	lease_watch_lock();
 	pthread_mutex_lock(&gate);
+	locked = NULL;
 	if (!table)
 		return;
 	rcu_read_lock();
 	cds_lfht_for_each_entry (table, &iter, l, node) {
 		pthread_mutex_lock(&l->lock);
+		l->next_locked = locked;
+		locked = l;
 	}
 	rcu_read_unlock();
 }
 
 void lease_after_fork(void)
 {
-	struct cds_lfht_iter iter;
-	struct leased *l;
-
-	if (table) {
-		rcu_read_lock();
-		cds_lfht_for_each_entry (table, &iter, l, node) {
-			pthread_mutex_unlock(&l->lock);
-		}
-		rcu_read_unlock();
+	for (struct leased *l = locked, *next; l; l = next) {
+		next = l->next_locked;
+		pthread_mutex_unlock(&l->lock);
 	}
 	pthread_mutex_unlock(&gate);
 	lease_watch_unlock();
@@ -552,21 +566,18 @@ static void disown(struct leased *l)
 	}
 	close_fd(&l->fd);
 	atomic_store(&l->state, LEASE_LOST);
-	leave_table(l);
+	lease_leave_table(l);
 }
 
 void lease_after_fork_in_child(void)
 {
-	struct cds_lfht_iter iter;
-	struct leased *l;
+	for (struct leased *l = locked, *next; l; l = next) {
+		int state = atomic_load(&l->state);
 
-	if (table) {
-		rcu_read_lock();
-		cds_lfht_for_each_entry (table, &iter, l, node) {
+		next = l->next_locked;
+		if (state == LEASE_HELD || state == LEASE_BREAKING)
 			disown(l);
-			pthread_mutex_unlock(&l->lock);
-		}
-		rcu_read_unlock();
+		pthread_mutex_unlock(&l->lock);
 	}
 	atomic_store(&weight, 0);
 	pthread_mutex_unlock(&gate);

@@ -42,6 +42,7 @@ enum lease_state {
  * @overdue: an image would come too late
  * @broken_at: when the break was first seen, by sys_now_ns(); 0 before
  * @next_job: lease_watch.c
+ * @next_locked: those that a fork has locked, which may have left the table by then
  * @retired: nobody can find it any more
  */
 struct leased {
@@ -63,6 +64,7 @@ struct leased {
 	atomic_bool overdue;
 	_Atomic uint64_t broken_at;
 	struct leased *next_job;
+	struct leased *next_locked;
 	struct retired retired;
 };
 
@@ -92,9 +94,17 @@ struct leased *lease_claim(int hint);
 unsigned lease_count_waiting(void);
 /* Gives up all whose break is older than @ns, served or not. */
 void lease_end_overdue(uint64_t ns);
-/* Under the lock: the lease has ended. lease_watch_leave() is to follow, outside of it. */
+/*
+ * Under the lock: no open finds it from now on; and the lease has ended, which
+ * lease_watch_leave() is to follow, outside of it. A fork waits for the lock of what is
+ * in the table: between the two the gate must be closed, if the first comes first.
+ */
+void lease_leave_table(struct leased *leased);
 void lease_finish(struct leased *leased, enum lease_state state);
 void lease_put(struct leased *leased);
+/* No forks, and nothing new in the table. To be closed before entries are locked. */
+void lease_close_gate(void);
+void lease_open_gate(void);
 
 /**
  * struct stand_in - what takes the place of a leased file

@@ -211,13 +211,17 @@ static enum lease_state exchange(struct leased *l, const struct stand_in *s)
 	struct live *live;
 	int rc;
 
-	if (atomic_load(&l->overdue))
+	if (atomic_load(&l->overdue)) {
+		lease_leave_table(l);
 		return LEASE_LOST;
+	}
 	cds_list_for_each_entry (live, &l->lives, in_file) {
 		rc = s->error ? s->error : put(live, s);
 		if (rc)
 			lease_lose(live, rc);
 	}
+	/* Before the writer goes on: the next open of the file is to make an entry of its own. */
+	lease_leave_table(l);
 	if (!was_held(l) && !s->error) {
 		lose_all(l, -ETIMEDOUT);
 		return LEASE_LOST;
@@ -230,6 +234,7 @@ void lease_exchange(struct leased *l, struct stand_in *s)
 {
 	enum lease_state state;
 
+	lease_close_gate();
 	pthread_mutex_lock(&l->lock);
 	state = exchange(l, s);
 	l->bytes_copied = s->image.bytes_copied;
@@ -237,6 +242,7 @@ void lease_exchange(struct leased *l, struct stand_in *s)
 	drop_stand_in(s);
 	lease_finish(l, state);
 	pthread_mutex_unlock(&l->lock);
+	lease_open_gate();
 	lease_watch_leave();
 	lease_put(l);
 }
@@ -256,8 +262,10 @@ void lease_give_up(struct leased *l)
 		sys_lease_end(l->fd);
 		atomic_store(&l->overdue, true);
 		ended = state == LEASE_HELD;
-		if (ended)
+		if (ended) {
 			lease_finish(l, LEASE_LOST);
+			lease_leave_table(l);
+		}
 	}
 	pthread_mutex_unlock(&l->lock);
 	if (ended)

@@ -54,18 +54,21 @@ void retire(struct retired *retired, void (*free)(struct retired *retired))
 	pthread_mutex_unlock(&lock);
 }
 
-void retire_reap(void)
+void retire_flush(void)
 {
-	struct retired *all = NULL;
+	struct retired *all;
 
-	/* Within a read-side section of the application a grace period would never end. */
-	if (atomic_load_explicit(&count, memory_order_relaxed) < FULL || rcu_read_ongoing())
-		return;
 	pthread_mutex_lock(&lock);
-	if (count >= FULL)
-		all = take_all();
+	all = take_all();
 	pthread_mutex_unlock(&lock);
 	free_all(all);
+}
+
+void retire_reap(void)
+{
+	/* Within a read-side section of the application a grace period would never end. */
+	if (atomic_load_explicit(&count, memory_order_relaxed) >= FULL && !rcu_read_ongoing())
+		retire_flush();
 }
 
 void retire_lock(void)

@@ -17,6 +17,8 @@ struct retired {
 void retire(struct retired *retired, void (*free)(struct retired *retired));
 /* For threads of the application, without locks: frees what was retired, if it is much. */
 void retire_reap(void);
+/* The same, however little it is. */
+void retire_flush(void);
 /* Around fork(), by fork.c: nobody is inside in between. */
 void retire_lock(void);
 void retire_unlock(void);
