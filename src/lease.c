@@ -47,6 +47,7 @@ static int match(struct cds_lfht_node *node, const void *key)
 	const struct leased *l = caa_container_of(node, const struct leased, node);
 	const struct key *k = (const struct key *)key;
 
+	rcu_found(node);
 	return l->ino == k->ino && l->dev == k->dev;
 }
 
@@ -237,6 +238,7 @@ static struct leased *enter_table(struct leased *l)
 	struct cds_lfht_node *node;
 	struct leased *present;
 
+	rcu_publish(&l->node);
 	pthread_mutex_lock(&gate);
 	rcu_read_lock();
 	node = cds_lfht_add_unique(table, hash(l->dev, l->ino), match, &key, &l->node);
@@ -420,6 +422,7 @@ static struct leased *next_broken(struct cds_lfht_iter *iter, int hint)
 	for (; (node = cds_lfht_iter_get_node(iter)); cds_lfht_next(table, iter)) {
 		struct leased *l = caa_container_of(node, struct leased, node);
 
+		rcu_found(node);
 		if ((hint < 0 || l->fd == hint) && is_broken(l) && get(l))
 			return l;
 	}
@@ -457,6 +460,7 @@ unsigned lease_count_waiting(void)
 
 	rcu_read_lock();
 	cds_lfht_for_each_entry (table, &iter, l, node) {
+		rcu_found(&l->node);
 		n += is_broken(l);
 	}
 	rcu_read_unlock();
@@ -472,6 +476,7 @@ static struct leased *find_overdue(uint64_t ns)
 
 	rcu_read_lock();
 	cds_lfht_for_each_entry (table, &iter, l, node) {
+		rcu_found(&l->node);
 		uint64_t at = l->broken_at;
 
 		if (!at && is_broken(l))
@@ -535,6 +540,7 @@ void lease_before_fork(void)
 		return;
 	rcu_read_lock();
 	cds_lfht_for_each_entry (table, &iter, l, node) {
+		rcu_found(&l->node);
 		pthread_mutex_lock(&l->lock);
 		l->next_locked = locked;
 		locked = l;

@@ -18,6 +18,10 @@
 
 #define FULL 512
 
+#ifdef __SANITIZE_THREAD__
+char rcu_sections;
+#endif
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct retired *list;
 static atomic_uint count;

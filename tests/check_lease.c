@@ -86,6 +86,8 @@ START_TEST(test_handles_share_one_descriptor_and_its_end)
 	for (int i = 0; i < 20; i++)
 		ck_assert(i == 7 || lease_of(map[i]) == SNAPMAP_LEASE_HELD);
 	have_it_spoiled("f");
+	/* Whoever asks waits for the end of the exchange, and the descriptors are closed by then. */
+	ck_assert_uint_eq(lease_of(map[0]), SNAPMAP_LEASE_IMAGED);
 	ck_assert_uint_eq(test_count_fds(), fds);
 	for (int i = 0; i < 20; i++) {
 		if (i == 7)
