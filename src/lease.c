@@ -511,8 +511,19 @@ void lease_open_gate(void)
 	pthread_mutex_unlock(&gate);
 }
 
+/* From now on handles leave without the lock: none may be linked to another that is gone by then. */
+static void unlink_lives(struct leased *l)
+{
+	struct live *live, *next;
+
+	cds_list_for_each_entry_safe (live, next, &l->lives, in_file) {
+		cds_list_del_init(&live->in_file);
+	}
+}
+
 void lease_finish(struct leased *l, enum lease_state state)
 {
+	unlink_lives(l);
 	sys_close(l->fd);
 	l->fd = -1;
 	atomic_store(&l->state, state);
@@ -570,6 +581,7 @@ static void disown(struct leased *l)
 	cds_list_for_each_entry (live, &l->lives, in_file) {
 		lease_lose(live, -ESTALE);
 	}
+	unlink_lives(l);
 	close_fd(&l->fd);
 	atomic_store(&l->state, LEASE_LOST);
 	lease_leave_table(l);
