@@ -21,7 +21,7 @@
 #define BUCKETS 1024
 #define ALWAYS_ALLOWED 8 /* leases, without a look at the limit on descriptors */
 
-static struct cds_lfht *table;
+static struct cds_lfht *_Atomic table;
 static atomic_ullong weight;				 /* of all leases, and of opens that may become one */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* nothing enters the table during a fork */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -231,7 +231,7 @@ static struct leased *create(int fd, const struct source_request *r, uint64_t si
 	return l;
 }
 
-/* Returns the entry that is in the table then: @l, or another of the same file, to be put back. */
+/* Within the gate. Returns the entry that is in the table then: @l, or another of the same file, to be put back. */
 static struct leased *enter_table(struct leased *l)
 {
 	struct key key = {l->dev, l->ino};
@@ -239,14 +239,12 @@ static struct leased *enter_table(struct leased *l)
 	struct leased *present;
 
 	rcu_publish(&l->node);
-	pthread_mutex_lock(&gate);
 	rcu_read_lock();
 	node = cds_lfht_add_unique(table, hash(l->dev, l->ino), match, &key, &l->node);
 	present = caa_container_of(node, struct leased, node);
 	if (present != l && !get(present))
 		present = NULL;
 	rcu_read_unlock();
-	pthread_mutex_unlock(&gate);
 	return present;
 }
 
@@ -264,8 +262,10 @@ static int adopt(struct leased *l, bool guarded, struct mapping *ret_mapping, st
 	int rc = -EAGAIN;
 
 	/* Locked before anybody can find it, so that it is not claimed while it has no mapping. */
+	pthread_mutex_lock(&gate);
 	pthread_mutex_lock(&l->lock);
 	*ret_present = enter_table(l);
+	pthread_mutex_unlock(&gate);
 	if (*ret_present == l) {
 		rc = map_into(l, guarded, ret_mapping, ret);
 		if (rc) {
@@ -582,7 +582,8 @@ static void disown(struct leased *l)
 		lease_lose(live, -ESTALE);
 	}
 	unlink_lives(l);
-	close_fd(&l->fd);
+	sys_close(l->fd);
+	l->fd = -1;
 	atomic_store(&l->state, LEASE_LOST);
 	lease_leave_table(l);
 }

@@ -49,7 +49,7 @@ struct leased {
 	struct cds_lfht_node node;
 	dev_t dev;
 	ino_t ino;
-	int fd;
+	atomic_int fd;
 	uint64_t size;
 	const struct fs_traits *fs;
 	char *tmpdir;

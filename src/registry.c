@@ -34,6 +34,7 @@ struct live *registry_add(const struct mapping *mapping, bool guarded, bool writ
 	CDS_INIT_LIST_HEAD(&live->in_file);
 	if (!guarded)
 		return live;
+	rcu_publish(live);
 	pthread_mutex_lock(&lock);
 	cds_list_add_rcu(&live->node, &mappings);
 	pthread_mutex_unlock(&lock);
@@ -96,6 +97,7 @@ struct live *registry_find(const void *address)
 	struct live *live;
 
 	cds_list_for_each_entry_rcu (live, &mappings, node) {
+		rcu_found(live);
 		uintptr_t base = (uintptr_t)live->mapping.base;
 
 		if ((uintptr_t)address - base < live->mapping.span)
