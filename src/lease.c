@@ -332,8 +332,12 @@ static bool leave_lease(struct leased *l, struct live *live, struct mapping *map
 	mapping_close(mapping);
 	if (!cds_list_empty(&l->lives) || is_final(state))
 		return false;
-	/* Nobody needs the image that is being made: whoever makes it does the rest. */
+	/*
+	 * Nobody needs the image that is being made: whoever makes it does the rest, and
+	 * the next open of the file makes an entry of its own.
+	 */
 	if (state == LEASE_BREAKING) {
+		lease_leave_table(l);
 		sys_lease_end(l->fd);
 		return false;
 	}
