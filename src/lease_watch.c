@@ -276,13 +276,13 @@ static void *run_watcher(void *arg)
 
 	(void)arg;
 	sys_thread_name("snapmap-lease");
+	start_keeper();
+	lease_keep_spare();
 	pthread_mutex_lock(&life);
 	atomic_store(&watcher, self);
 	starting = false;
 	pthread_cond_broadcast(&started);
 	pthread_mutex_unlock(&life);
-	start_keeper();
-	lease_keep_spare();
 	do {
 		hint = -1;
 		came = wait_for_break(&hint);

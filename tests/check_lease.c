@@ -477,9 +477,8 @@ START_TEST(test_child_goes_on_by_itself)
 	struct snapmap *map;
 
 	need_leases();
-#ifdef __SANITIZE_THREAD__
-	test_skip("the thread sanitizer does not follow a child that starts threads");
-#endif
+	if (TEST_SANITIZED)
+		test_skip("the sanitizers do not follow a child that starts threads");
 	make("f");
 	map = open_one("f");
 	pid_t pid = fork();
