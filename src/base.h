@@ -56,6 +56,7 @@ struct fs_traits {
 #define FS_HUGE_PAGES (1u << 8)	   /* pages come from a limited pool: a hole of a mapping can be a signal */
 #define FS_FIRM_VERITY (1u << 9)   /* a file with fs-verity cannot be cut either */
 #define FS_LEASES (1u << 10)	   /* each change begins with an open that breaks leases */
+#define FS_EXCHANGES (1u << 11)	   /* may be able to exchange blocks of files */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);

@@ -14,7 +14,7 @@
 
 static const struct fs_traits known[] = {
 	{0xef53, "ext4", DISK | FS_FINE_TIMES | FS_LEASES | FS_FIRM_VERITY},
-	{0x58465342, "xfs", DISK | FS_FINE_TIMES | FS_LEASES},
+	{0x58465342, "xfs", DISK | FS_FINE_TIMES | FS_LEASES | FS_EXCHANGES},
 	{0x9123683e, "btrfs", DISK | FS_FINE_TIMES | FS_LEASES},
 	{0x01021994, "tmpfs", FS_LOCAL | FS_FINE_TIMES | FS_IN_MEMORY | FS_LEASES},
 	{0x858458f6, "ramfs", FS_LOCAL | FS_IN_MEMORY | FS_LEASES},

@@ -4,48 +4,40 @@
 #define SNAPMAP_COMMIT_H
 
 #include "overlay.h"
-#include "place.h"
-
-/**
- * struct target - the file that a handle commits to
- * @place: its name
- * @fd: the file, read-only; -1 if it does not exist yet
- * @stamp: its state that the handle's snapshot stands for, if @fd >= 0
- * @mode: mode for a file that does not exist yet
- * @fs: its file system
- * @strategy: SNAPMAP_STRATEGY_* of the last commit
- */
-struct target {
-	struct place place;
-	int fd;
-	struct stamp stamp;
-	mode_t mode;
-	const struct fs_traits *fs;
-	uint32_t strategy;
-};
+#include "target.h"
 
 /**
  * struct commit - one commit on its way
  * @target: the file
- * @image: has the bytes that the file is to have
+ * @overlay: what is committed
+ * @edits: its private pages
+ * @image: has the bytes that the file is to have; NULL for a strategy that makes
+ *	do with the edits
+ * @size: how many bytes that are
  * @flags: SNAPMAP_COMMIT_*
  * @closing: the handle ends with this commit, so the image itself may become the
  *	file, if it is linkable
- * @attributes: descriptor of what the file is to have the attributes of
+ * @attributes: descriptor of the file to overwrite, which is what the new version is
+ *	to have the attributes of; of the image if there is no file yet
  * @exists: there is a file already
+ * @changed: it is not what the handle's snapshot was made of
  * @published: set once the name leads to the new bytes, whatever comes after
  * @exposed: set once others may have been able to open the image itself
  * @damaged: the file, if its content was lost in a failed attempt and is to be put
  *	back from the image as it was before staging; else -1
- * @conflict: set by commit_check_unchanged()
+ * @conflict: set by commit_check_last()
  */
 struct commit {
 	struct target *target;
+	const struct overlay *overlay;
+	const struct ranges *edits;
 	const struct image *image;
+	uint64_t size;
 	uint32_t flags;
 	bool closing;
 	int attributes;
 	bool exists;
+	bool changed;
 	bool published;
 	bool exposed;
 	bool conflict;
@@ -54,11 +46,20 @@ struct commit {
 
 /* All set the error sentence. */
 int commit_run(struct overlay *overlay, struct target *target, uint32_t flags, uint32_t strategy, bool closing);
-int commit_link(struct overlay *overlay, const struct target *target, const char *path, uint32_t flags);
-/* For strategies: -EBUSY if the target is not what the stamp says, or there is one that should not be. */
+/*
+ * For strategies, as late as possible: -EBUSY if the target is not what the stamp
+ * says, or there is one that should not be; -EIO if the new bytes are not sound.
+ */
+int commit_check_last(struct commit *commit);
+/* The first half of it, also for who overwrites. */
 int commit_check_unchanged(struct commit *commit);
-/* For strategies: the published file is what the handle stands for now. Whether @fd itself was kept. */
-bool commit_adopt(struct commit *commit, int fd, const struct timespec *mtime);
-void target_close(struct target *target);
+/* For strategies: the kernel has noticed a change. Returns -EBUSY. */
+int commit_conflict(struct commit *commit);
+
+/* Bytes that others may have changed, or that could not be read, must not become a file. */
+int commit_check_sound(const struct overlay *overlay);
+
+/* commit_link.c */
+int commit_link(struct overlay *overlay, const struct target *target, const char *path, uint32_t flags);
 
 #endif

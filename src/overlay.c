@@ -294,7 +294,7 @@ static int drop_all(struct overlay *o)
 int overlay_rollback(struct overlay *o)
 {
 	bool owing = overlay_repay(o) != 0;
-	int rc = drop_all(o);
+	int rc = o->error ? o->error : drop_all(o);
 
 	if (!rc && owing)
 		rc = undo_load(&o->debt, o->mapping.base, o->image.size);

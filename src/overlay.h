@@ -18,8 +18,8 @@
  *	last commit or rollback. The first page_up(kept) bytes of the mapping are
  *	the image, those up to page_up(size) anonymous, the rest nothing.
  * @live: its entry in the registry, NULL unless it is guarded
- * @debt: parts of the image that a failed commit has written and could not put back
- *	yet; private pages hide them
+ * @debt: what parts of the image should have and could not be given yet, by a failed
+ *	commit that was to be put back or one that succeeded; private pages hide them
  * @generation: fork_generation() at which the image became ours alone
  * @remap_due: the image is right, but the kernel refused to map it: the private
  *	pages hold all that differs, until a later attempt succeeds
@@ -33,7 +33,7 @@ struct overlay {
 	bool remap_due;
 	struct undo debt;
 	unsigned generation;
-	int error; /* sticky: others may be able to change the image */
+	int error; /* sticky: the image is not what it should be, or others may be able to change it */
 };
 
 /**
@@ -84,6 +84,17 @@ void overlay_detach(struct overlay *overlay, int dirfd, mode_t mode);
 /* A new file in the directory @dirfd with the present bytes: cloned or copied, then patched. */
 int overlay_flatten(const struct overlay *overlay, const struct ranges *dirty, int dirfd, mode_t mode,
 		    struct image *ret);
+
+/* Stores the present bytes of these ranges at the same offsets in @fd. Quiet. */
+int overlay_write(const struct overlay *overlay, const struct ranges *ranges, int fd);
+
+/*
+ * Commit without an image of its own: the edits are what the file has now, and are
+ * written into the image afterwards.
+ * overlay_can_advance() says whether the image may be written to at all.
+ */
+bool overlay_can_advance(const struct overlay *overlay);
+void overlay_advance(struct overlay *overlay, struct ranges *dirty, int dirfd);
 
 /* Commit in three steps: stage (takes over @dirty), then settle if the commit succeeded, else unstage. */
 int overlay_stage(struct overlay *overlay, struct ranges *dirty, int dirfd, struct staged *ret);

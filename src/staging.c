@@ -99,6 +99,13 @@ static int flatten_into(const struct overlay *o, const struct ranges *dirty, str
 	return 0;
 }
 
+int overlay_write(const struct overlay *o, const struct ranges *ranges, int fd)
+{
+	size_t begun;
+
+	return write_dirty(o, ranges, fd, &begun);
+}
+
 int overlay_flatten(const struct overlay *o, const struct ranges *dirty, int dirfd, mode_t mode, struct image *ret)
 {
 	struct image image = o->image;
@@ -252,7 +259,7 @@ void overlay_unstage(struct overlay *o, struct staged *s)
  */
 void overlay_settle(struct overlay *o, struct staged *s)
 {
-	size_t old_end = page_up((size_t)o->image.size), end = page_up(o->size);
+	size_t old_end = page_up(o->kept), end = page_up(o->size);
 	int rc = 0;
 
 	if (s->fresh) {
@@ -269,6 +276,76 @@ void overlay_settle(struct overlay *o, struct staged *s)
 		o->remap_due = overlay_remap(o) != 0;
 	o->size = o->kept = (size_t)o->image.size;
 	free_staged(s);
+}
+
+/* ---- without a staged image ---- */
+
+/* Not one that a fork's other side has mapped, or that would have to grow where holes are signals. */
+bool overlay_can_advance(const struct overlay *o)
+{
+	struct staged s = {0};
+
+	if (o->size > o->kept && !o->image.unlimited && is_in_memory(o))
+		return false;
+	return o->debt.fd < 0 && !fork_generation(&s.generation) && s.generation == o->generation;
+}
+
+/* What the image should have is kept in memory until it can be written. The private pages stay. */
+static int owe(struct overlay *o, struct ranges *dirty)
+{
+	struct undo debt = {.size = o->size};
+	int rc = private_file_memory("snapmap-owed", &debt.fd);
+
+	if (rc)
+		return rc;
+	rc = overlay_write(o, dirty, debt.fd);
+	if (!rc)
+		rc = sys_ftruncate(debt.fd, o->size);
+	if (rc) {
+		close_fd(&debt.fd);
+		return rc;
+	}
+	debt.ranges = *dirty;
+	*dirty = (struct ranges){0};
+	o->debt = debt;
+	o->image.size = o->kept = o->size;
+	o->remap_due = true;
+	return 0;
+}
+
+static int resize_image(const struct overlay *o)
+{
+	int rc = o->kept < o->image.size ? sys_ftruncate(o->image.fd, o->kept) : 0;
+
+	return !rc && o->size > o->kept ? sys_ftruncate(o->image.fd, o->size) : rc;
+}
+
+/*
+ * The image gets the size and the edits that the file has now. What cannot be
+ * written for want of space is owed. An image that cannot be resized gives way to a
+ * new one; if there cannot be one either, this is the end for the handle, though
+ * not for the file.
+ */
+void overlay_advance(struct overlay *o, struct ranges *dirty, int dirfd)
+{
+	struct staged s = {.image = o->image, .generation = o->generation, .undo = {.fd = -1}, .dirty = *dirty};
+	int rc = resize_image(o);
+
+	*dirty = (struct ranges){0};
+	s.image.size = o->size;
+	if (rc) {
+		s.fresh = true;
+		rc = stage_fresh(o, dirfd, &s);
+	} else if (overlay_write(o, &s.dirty, o->image.fd)) {
+		rc = owe(o, &s.dirty);
+		if (!rc)
+			return;
+	}
+	o->error = rc;
+	if (rc)
+		free_staged(&s);
+	else
+		overlay_settle(o, &s);
 }
 
 /*

@@ -4,10 +4,12 @@
 
 #include "strategy.h"
 
+extern const struct strategy strategy_exchange;
 extern const struct strategy strategy_replace;
 extern const struct strategy strategy_clone;
 
 static const struct strategy *const table[] = {
+	&strategy_exchange,
 	&strategy_replace,
 	&strategy_clone,
 };

@@ -10,7 +10,8 @@
  * @id: its SNAPMAP_STRATEGY_*
  * @name: for people
  * @automatic: keeps every promise, so it may be chosen without being asked for
- * @publish: makes the image the file. Sets the error sentence. -EOPNOTSUPP: not
+ * @by_edits: makes do with the edits; the others get an image of all the new bytes
+ * @publish: makes the new bytes the file. Sets the error sentence. -EOPNOTSUPP: not
  *	here, and nothing has changed; on any other failure nothing has changed
  *	either, as far as the strategy's description does not say otherwise.
  * @probe: would @publish work for this target? Quiet; @ret_why says why not.
@@ -19,6 +20,7 @@ struct strategy {
 	uint32_t id;
 	const char *name;
 	bool automatic;
+	bool by_edits;
 	int (*publish)(struct commit *commit);
 	int (*probe)(const struct target *target, const char **ret_why);
 };

@@ -17,34 +17,11 @@
 #include "strategy.h"
 #include "sys.h"
 
-/* The file itself, for writing; -EBUSY if the name leads to another one. */
 static int open_target(const struct commit *c, int *ret_fd)
 {
-	const struct target *t = c->target;
-	int flags = O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-	struct stat st, wanted;
-	int fd, rc;
-
 	if (!c->exists)
 		return error_set(-EOPNOTSUPP, "clone into", "a file that does not exist yet cannot be cloned into");
-	fd = t->place.dirfd >= 0 ? sys_openat(t->place.dirfd, t->place.name, flags, 0)
-				 : sys_reopen(c->attributes, O_WRONLY);
-	/* Somebody holds a lease that opening breaks: wait for them. */
-	if (fd == -EAGAIN)
-		fd = sys_reopen(c->attributes, O_WRONLY);
-	if (fd < 0)
-		return error_set(fd, "open for writing", NULL);
-	rc = sys_fstat(fd, &st);
-	if (!rc)
-		rc = sys_fstat(c->attributes, &wanted);
-	if (!rc && (st.st_dev != wanted.st_dev || st.st_ino != wanted.st_ino))
-		rc = -EBUSY;
-	if (rc) {
-		sys_close(fd);
-		return error_set(rc, "commit", "the name leads to another file by now");
-	}
-	*ret_fd = fd;
-	return 0;
+	return target_open_writable(c->target, c->attributes, O_WRONLY, ret_fd);
 }
 
 /*
@@ -131,7 +108,7 @@ static int clone_keeping(struct commit *c, int fd)
 	int rc = keep_content(c, &size, &before);
 
 	if (!rc)
-		rc = commit_check_unchanged(c);
+		rc = commit_check_last(c);
 	if (rc)
 		return rc;
 	rc = clone_into(c->image->fd, c->image->size, fd);
@@ -140,26 +117,6 @@ static int clone_keeping(struct commit *c, int fd)
 				 "and its old content could not be put back: save the bytes elsewhere");
 	rc = as_unsupported(rc);
 	return rc ? error_set(rc, "clone into", rc == -EOPNOTSUPP ? needs_reflink : NULL) : 0;
-}
-
-/*
- * At once, so that a change made from now on is one. The pages of the file went
- * with its old content, so stores through mappings have to fault.
- */
-static void take_stamp(struct commit *c)
-{
-	struct target *t = c->target;
-	struct stat st;
-
-	if (c->attributes != t->fd) {
-		sys_close(t->fd);
-		t->fd = sys_dup(c->attributes);
-	}
-	if (sys_fstat_fresh(c->attributes, &st))
-		st = (struct stat){0};
-	stamp_of(&st, &t->stamp);
-	if ((uint64_t)st.st_size != c->image->size)
-		stamp_spoil(&t->stamp);
 }
 
 /*
@@ -188,7 +145,7 @@ static int clone_in_turn(struct commit *c)
 	int rc = open_target(c, &fd);
 
 	if (!rc && image_will_do(c)) {
-		rc = commit_check_unchanged(c);
+		rc = commit_check_last(c);
 		if (!rc)
 			rc = clone_over(c, &fd);
 	} else if (!rc) {
@@ -197,7 +154,7 @@ static int clone_in_turn(struct commit *c)
 	if (rc)
 		return rc;
 	c->published = true;
-	take_stamp(c);
+	target_adopt_inode(c->target, c->attributes, c->size);
 	if (!(c->flags & SNAPMAP_COMMIT_NOSYNC) && sys_fsync(fd))
 		return error_set(-EIO, "flush", "the new content is in place but may not survive a power cut");
 	return 0;

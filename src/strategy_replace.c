@@ -22,7 +22,7 @@
 
 static int check(void *arg)
 {
-	return commit_check_unchanged((struct commit *)arg);
+	return commit_check_last((struct commit *)arg);
 }
 
 /* A file with several names: a rename would split it. */
@@ -54,7 +54,7 @@ static int fill(const struct commit *c, int fd)
 		return 0;
 	/* A clone that failed halfway has left something. */
 	rc = sys_ftruncate(fd, 0);
-	return rc ? rc : sparse_copy_file(&copy, c->image->size, &size, &written);
+	return rc ? rc : sparse_copy_file(&copy, c->size, &size, &written);
 }
 
 /* Gets a file with the bytes of the image: the image itself if it may be used up. */
@@ -97,7 +97,7 @@ static int make_file(const struct commit *c, struct publication *ret)
 }
 
 /*
- * Sets the time that commit_adopt() tells the new version by. Where times are
+ * Sets the time that target_adopt_file() tells the new version by. Where times are
  * whole seconds it is one of the past, so that a change within the same second
  * makes another one, but no earlier than that of the old version.
  */
@@ -183,7 +183,7 @@ static int publish_file(struct commit *c, struct publication *p, int directory, 
 		flushed = error_set(-EIO, "flush the directory of",
 				    "the new content is in place but may not survive a power cut");
 	/* The handle stays open if the flush failed, and then stands for what is in place. */
-	if ((!c->closing || flushed) && commit_adopt(c, p->fd, mtime) && own_file)
+	if ((!c->closing || flushed) && target_adopt_file(c->target, p->fd, mtime, c->size) && own_file)
 		p->fd = -1;
 	return flushed;
 }

@@ -65,6 +65,26 @@ int sys_clone(int from, int to);
 int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset);
 ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t length);
 int sys_count_extents(int fd, uint64_t *ret);
+int sys_count_extents_from(int fd, uint64_t offset, uint64_t *ret);
+
+/* sys_exchange.c: exchanging the blocks of two files */
+#define SYS_FRESHNESS_WORDS 6
+struct sys_freshness {
+	uint64_t words[SYS_FRESHNESS_WORDS];
+};
+struct sys_exchange {
+	int from;	   /* the other file */
+	uint64_t offset;   /* the same in both */
+	uint64_t length;   /* not looked at with to_eof */
+	bool to_eof;	   /* up to the ends of both, and their sizes too */
+	bool written_only; /* leave out what was never written in @from */
+	bool durable;
+	bool dry_run;
+};
+int sys_can_exchange(int fd);
+int sys_exchange_start(int fd, struct sys_freshness *ret);
+int sys_exchange_if_fresh(int fd, const struct sys_exchange *exchange, const struct sys_freshness *freshness);
+int sys_exchange(int fd, const struct sys_exchange *exchange);
 
 /* sys_lease.c: leases (fcntl(2), F_SETLEASE) */
 int sys_lease_take(int fd, pid_t owner);
@@ -136,6 +156,7 @@ int sys_xattr_set(int fd, const char *name, const void *value, size_t size);
 int sys_xattr_remove(int fd, const char *name);
 int sys_inode_flags_get(int fd, unsigned *ret);
 int sys_inode_flags_set(int fd, unsigned flags);
+int sys_layout(int fd, uint32_t *ret_extents, bool *ret_realtime);
 int sys_project_id_get(int fd, uint32_t *ret);
 int sys_project_id_set(int fd, uint32_t id);
 

@@ -50,6 +50,18 @@ int sys_inode_flags_set(int fd, unsigned flags)
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags) ? -errno : 0;
 }
 
+/* Extents as the inode counts them, where it does (XFS), else 0. */
+int sys_layout(int fd, uint32_t *ret_extents, bool *ret_realtime)
+{
+	struct fsxattr attr;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attr))
+		return -errno;
+	*ret_extents = attr.fsx_nextents;
+	*ret_realtime = attr.fsx_xflags & FS_XFLAG_REALTIME;
+	return 0;
+}
+
 int sys_project_id_get(int fd, uint32_t *ret)
 {
 	struct fsxattr attr;

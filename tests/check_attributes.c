@@ -36,6 +36,12 @@ static mode_t mode_of(const char *path)
 	return st.st_mode & 07777;
 }
 
+/* AUTO does not keep the inode where an attribute would be lost by that. */
+static bool asked_to_keep_inode(const struct way *w)
+{
+	return w->strategy == SNAPMAP_STRATEGY_CLONE || w->strategy == SNAPMAP_STRATEGY_EXCHANGE;
+}
+
 START_TEST(test_every_bit_of_the_mode_is_kept)
 {
 	static const mode_t modes[] = {0644, 0600, 0666, 0777, 0755, 0604, 04755, 02755, 01644, 07777, 04711, 0640};
@@ -45,7 +51,7 @@ START_TEST(test_every_bit_of_the_mode_is_kept)
 		test_make_file("f", SIZE, 1);
 		ck_assert(!chmod("f", modes[i]));
 		/* Writing to a file in place takes set-user-ID away: that is the kernel's rule, not ours. */
-		if (way_keeps_inode(w) && (modes[i] & 06000))
+		if (asked_to_keep_inode(w) && (modes[i] & 06000))
 			continue;
 		ck_ok(edit_and_commit(w, "f", 0));
 		ck_assert_msg(mode_of("f") == modes[i], "%o became %o", modes[i], mode_of("f"));
@@ -78,12 +84,12 @@ START_TEST(test_owner_and_group_are_kept)
 		return;
 	test_make_file("f", SIZE, 1);
 	ck_assert(!chown("f", OTHER, OTHER + 1));
-	ck_assert(!chmod("f", way_keeps_inode(w) ? 0755 : 06755));
+	ck_assert(!chmod("f", asked_to_keep_inode(w) ? 0755 : 06755));
 	ck_ok(edit_and_commit(w, "f", 0));
 	ck_assert(!stat("f", &st));
 	ck_assert_uint_eq(st.st_uid, OTHER);
 	ck_assert_uint_eq(st.st_gid, OTHER + 1);
-	ck_assert_uint_eq(mode_of("f"), way_keeps_inode(w) ? 0755 : 06755);
+	ck_assert_uint_eq(mode_of("f"), asked_to_keep_inode(w) ? 0755 : 06755);
 }
 END_TEST
 
@@ -292,6 +298,7 @@ START_TEST(test_attributes_of_root_are_kept)
 	static const unsigned char capability[20] = {0x01, 0, 0, 0x02, 0, 0x04};
 	const struct way *w = way_at(_i);
 	unsigned char got[32];
+	bool capable;
 
 	if (!test_is_root())
 		skip_all_ways("only root can set capabilities");
@@ -300,7 +307,12 @@ START_TEST(test_attributes_of_root_are_kept)
 	test_make_file("f", SIZE, 1);
 	if (setxattr("f", "trusted.mine", "yes", 3, 0))
 		skip_all_ways("no trusted attributes");
-	if (!setxattr("f", "security.capability", capability, sizeof(capability), 0) && !way_keeps_inode(w)) {
+	capable = !setxattr("f", "security.capability", capability, sizeof(capability), 0);
+	if (capable && w->strategy == SNAPMAP_STRATEGY_EXCHANGE) {
+		ck_fails(edit_and_commit(w, "f", 0), -EOPNOTSUPP);
+		ck_says("capabilities");
+		ck_assert_int_eq(getxattr("f", "security.capability", got, sizeof(got)), sizeof(capability));
+	} else if (capable && w->strategy != SNAPMAP_STRATEGY_CLONE) {
 		/* The owner is another, for giving a file away takes its capabilities. */
 		ck_assert(!chown("f", OTHER, OTHER));
 		ck_assert(!setxattr("f", "security.capability", capability, sizeof(capability), 0));

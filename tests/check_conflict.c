@@ -212,7 +212,8 @@ static void one_change(const struct way *w, const struct change *c)
 	ck_assert_msg(rc == -EBUSY, "%s, again: %d", c->name, rc);
 
 	rc = way_commit(w, &map, SNAPMAP_COMMIT_FORCE);
-	if (c->not_a_file || (way_keeps_inode(w) && !c->same_inode)) {
+	if (c->not_a_file || (w->strategy == SNAPMAP_STRATEGY_CLONE && !c->same_inode) ||
+	    (w->strategy == SNAPMAP_STRATEGY_EXCHANGE && c->make == remove_it)) {
 		ck_assert_msg(rc < 0, "%s", c->name);
 		now = look();
 		ck_assert_msg(same_state(&foreign, &now), "%s: not as it was left", c->name);
@@ -231,9 +232,7 @@ static void one_change(const struct way *w, const struct change *c)
 		}
 	}
 	snapmap_mut_close(map);
-	ck_assert(!(c->make == put_directory			 ? rmdir("f")
-		    : c->make == remove_it && way_keeps_inode(w) ? 0
-								 : unlink("f")));
+	ck_assert(!(c->make == put_directory ? rmdir("f") : !exists("f") ? 0 : unlink("f")));
 	free(edited);
 	free(original);
 }
@@ -324,11 +323,11 @@ static int write_before(void *arg, const struct seccomp_data *call)
 {
 	struct moment *m = arg;
 
-	if (m->count++ == m->wanted && !is_rename(call) && !m->decided) {
+	if (m->count++ == m->wanted && !is_publication(call) && !m->decided) {
 		write_at("f", 5, "foreign", 0);
 		m->made = true;
 	}
-	m->decided |= is_rename(call);
+	m->decided |= is_publication(call);
 	return 0;
 }
 
@@ -338,7 +337,7 @@ START_TEST(test_change_in_the_middle_of_a_commit_is_seen)
 	const struct way *w = way_at(_i);
 	bool made = true;
 
-	if (!w || way_keeps_inode(w) || !strcmp(test_fs()->name, "fuse"))
+	if (!w || !way_is_atomic(w) || !strcmp(test_fs()->name, "fuse"))
 		return;
 	if (!watch_works())
 		skip_all_ways("system calls cannot be watched");

@@ -145,7 +145,7 @@ static int spy_at_rename(void *arg, const struct seccomp_data *call)
 {
 	struct spy *s = arg;
 
-	if (is_rename(call)) {
+	if (is_publication(call)) {
 		DIR *dir = opendir(".");
 
 		for (struct dirent *d; dir && (d = readdir(dir));)
@@ -395,7 +395,7 @@ static int start_second(void *arg, const struct seccomp_data *call)
 {
 	struct duel *d = arg;
 
-	if (is_rename(call) && !d->started) {
+	if (is_publication(call) && !d->started) {
 		d->started = true;
 		ck_assert(!pthread_create(&d->thread, NULL, commit_second, d));
 		/* It cannot end before this one goes on; that it got as far as to wait is likely, not needed. */

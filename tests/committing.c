@@ -26,6 +26,8 @@ static const struct way ways[WAYS] = {
 	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, false},	 {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true},
 	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false}, {SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, true},
 	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, false},	 {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, true},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, false},	 {SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, true},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, false}, {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, true},
 };
 
 const struct way *way_at(int i)
@@ -35,12 +37,27 @@ const struct way *way_at(int i)
 	/* Without reflinks all that is left is a copy that replaces, which is the automatic choice too. */
 	if (!test_fs()->reflink && w->source != SNAPMAP_SOURCE_AUTO)
 		return NULL;
+	/* What only says by name what is chosen anyway, or is not to be had. */
+	if (!test_fs()->exchange && i >= 8)
+		return NULL;
 	return w;
+}
+
+uint32_t way_strategy(const struct way *way)
+{
+	if (way->strategy != SNAPMAP_STRATEGY_AUTO)
+		return way->strategy;
+	return test_fs()->exchange ? SNAPMAP_STRATEGY_EXCHANGE : SNAPMAP_STRATEGY_REPLACE;
 }
 
 bool way_keeps_inode(const struct way *way)
 {
-	return way->strategy == SNAPMAP_STRATEGY_CLONE;
+	return way_strategy(way) != SNAPMAP_STRATEGY_REPLACE;
+}
+
+bool way_is_atomic(const struct way *way)
+{
+	return way->strategy != SNAPMAP_STRATEGY_CLONE;
 }
 
 struct snapmap_mut *way_open(const struct way *way, const char *path)
@@ -285,10 +302,18 @@ bool call_can_be_interrupted(const struct seccomp_data *call)
 	}
 }
 
-/* The C library has its own choice between the two. */
-bool is_rename(const struct seccomp_data *call)
+/* _IOW('X', 129, ...) and _IOW('X', 131, ...): XFS_IOC_EXCHANGE_RANGE, XFS_IOC_COMMIT_RANGE */
+static bool is_exchange(const struct seccomp_data *call)
 {
-	return call->nr == SYS_renameat2
+	unsigned number = (unsigned)call->args[1] & 0xffff;
+
+	return call->nr == SYS_ioctl && (number == ('X' << 8 | 129) || number == ('X' << 8 | 131));
+}
+
+/* The C library has its own choice between the two ways to rename. */
+bool is_publication(const struct seccomp_data *call)
+{
+	return call->nr == SYS_renameat2 || is_exchange(call)
 #ifdef SYS_renameat
 	       || call->nr == SYS_renameat
 #endif

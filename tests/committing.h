@@ -45,7 +45,7 @@ struct way {
  * Each test that is to hold for all ways runs WAYS times (tcase_add_loop_test),
  * and asks way_at(_i) for its way: NULL if that does not work on this row.
  */
-#define WAYS 8
+#define WAYS 12
 const struct way *way_at(int i);
 /* As test_skip(), but counts all ways as one. */
 #define skip_all_ways(...)                           \
@@ -54,7 +54,11 @@ const struct way *way_at(int i);
 			test_note_skip(__VA_ARGS__); \
 		return;                              \
 	} while (0)
+/* The strategy that really serves it: AUTO is exchange where blocks can be exchanged, else replace. */
+uint32_t way_strategy(const struct way *way);
 bool way_keeps_inode(const struct way *way);
+/* Also when a crash, a kill or a reader comes in the middle. */
+bool way_is_atomic(const struct way *way);
 struct snapmap_mut *way_open(const struct way *way, const char *path);
 /* On success of a closing way *@map is NULL. */
 int way_commit(const struct way *way, struct snapmap_mut **map, uint32_t flags);
@@ -87,8 +91,8 @@ void watch_off(void);
 
 /* Whether it makes sense to have the call fail: not those that end or free something. */
 bool call_can_fail(const struct seccomp_data *call);
-/* Whether it is what gives a new version its final name. */
-bool is_rename(const struct seccomp_data *call);
+/* Whether it is what publishes a new version: a rename, or an exchange of blocks. */
+bool is_publication(const struct seccomp_data *call);
 /* Whether the kernel may break the call off with EINTR. */
 bool call_can_be_interrupted(const struct seccomp_data *call);
 

@@ -47,6 +47,7 @@ static void try_features(struct test_fs *fs)
 		unlink(name);
 	}
 	fs->reflink = from >= 0 && write(from, "x", 1) == 1 && !ioctl(to, FICLONE, from);
+	fs->exchange = !strncmp(fs->name, "xfs-exchange", 12);
 	close(from);
 	close(to);
 }

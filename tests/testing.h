@@ -51,6 +51,7 @@ struct test_fs {
 	const char *name; /* such as "xfs", "overlay-xfs", "ext4-small" */
 	const char *dir;  /* a directory there that this user may write */
 	bool reflink;	  /* FICLONE works there */
+	bool exchange;	  /* blocks of files can be exchanged there */
 	bool tmpfile;	  /* O_TMPFILE works there */
 	bool small;	  /* made to be filled up */
 };

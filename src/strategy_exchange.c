@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * exchange: blocks with the new bytes change places with those of the file (XFS
+ * with exchange-range).
+ *
+ * A nameless file gets the edits at their own offsets, and holes everywhere else.
+ * The kernel then exchanges what was written there with the same ranges of the
+ * file, and the sizes if they differ, in one transaction of its log: a crash shows
+ * all of it or none. It writes the new blocks out before that transaction, so no
+ * order of writes can show the file with blocks that are not written yet. The inode
+ * stays, and with it names, owner, mode and every attribute.
+ *
+ * Why no update is lost: the kernel is asked what the file is (START_COMMIT); then
+ * the file is compared with the handle's stamp, which finds all changes up to that
+ * look; then the kernel exchanges only if the file is still what it was when asked
+ * (COMMIT_RANGE), with writers shut out. Between the commit and the new stamp, two
+ * system calls, a write of somebody else is taken for part of what was committed.
+ * A file that is renamed over meanwhile gets the commit just before that.
+ *
+ * Where edits alone do not make the new file, all of its blocks are exchanged for
+ * those of a file with all the new bytes: if the file changed and is to be
+ * overwritten; if it was cut, for what lies behind the new end would stay allocated,
+ * and come back with the next exchange that makes the file longer; and if there is
+ * something behind the present end already.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "cluster.h"
+#include "snapmap/map_mut.h"
+#include "strategy.h"
+#include "sys.h"
+
+/* ---- where it works ---- */
+
+/* Numbers of mounts, never used again, shifted by one; in the low bit whether they have it. */
+static _Atomic uint64_t remembered[32];
+
+static uint64_t mount_of(int fd)
+{
+	uint64_t mount = 0;
+	struct stat st;
+	bool verity;
+
+	return sys_fstat_mount(fd, &st, &mount, &verity) ? 0 : mount;
+}
+
+static bool works_on_mount(const struct target *t, int file)
+{
+	uint64_t mount, entry;
+	int rc;
+
+	if (!(t->fs->flags & FS_EXCHANGES))
+		return false;
+	mount = mount_of(file);
+	entry = remembered[mount % 32];
+	if (mount && entry >> 1 == mount)
+		return entry & 1;
+	rc = sys_can_exchange(file);
+	if (rc >= 0)
+		remembered[mount % 32] = mount << 1 | (uint64_t)rc;
+	return rc > 0;
+}
+
+static const char needs_exchange[] = "the strategy exchange needs XFS made with exchange-range, and Linux 6.10";
+
+static int refuse(int error, const char *advice)
+{
+	return error_set(-EOPNOTSUPP, error == -EXDEV ? "make a file on the mount of" : "exchange blocks of", advice);
+}
+
+/* What the kernel says when it cannot, sorted out from what went wrong. */
+static int outcome(struct commit *c, int error)
+{
+	switch (error) {
+	case 0:
+		return 0;
+	case -EBUSY:
+		return commit_conflict(c);
+	case -EOPNOTSUPP:
+	case -ENOTTY:
+		return refuse(error, needs_exchange);
+	case -EINVAL:
+	case -EXDEV:
+		return refuse(error, "the kernel does not do that with this file");
+	default:
+		return error_set(error, "exchange blocks of", NULL);
+	}
+}
+
+/* ---- the file with the new blocks ---- */
+
+/* Whole blocks, and the last one of a file that grows: what it has behind the old end must be zeros. */
+static int blocks_to_write(const struct commit *c, uint64_t unit, struct ranges *ret)
+{
+	uint64_t old = c->overlay->image.size, start = old / unit * unit,
+		 end = start + unit < c->size ? start + unit : c->size;
+	int rc = ranges_widen(c->edits, unit, c->size, ret);
+
+	if (!rc && old < c->size && start < old)
+		rc = ranges_add(ret, start, end - start);
+	return rc;
+}
+
+static int create_donor(const struct commit *c, int file, struct stat *ret_st, int *ret_fd)
+{
+	struct private_file_request request = {.dirfd = c->target->place.dirfd, .near = ret_st};
+	int rc = sys_fstat(file, ret_st);
+
+	if (!rc)
+		rc = private_file_create(&request, ret_fd);
+	return rc ? error_set(rc, "make a file for the new blocks of", NULL) : 0;
+}
+
+/* A file of nothing but the edits. */
+static int donate_edits(const struct commit *c, int file, struct sys_exchange *e, int *ret_fd)
+{
+	struct ranges blocks = {0};
+	cleanup_fd int fd = -1;
+	struct stat st;
+	int rc = create_donor(c, file, &st, &fd);
+
+	if (rc)
+		return rc;
+	rc = blocks_to_write(c, cluster_size(file, &st, 0), &blocks);
+	if (!rc)
+		rc = overlay_write(c->overlay, &blocks, fd);
+	if (!rc)
+		rc = sys_ftruncate(fd, c->size);
+	e->written_only = true;
+	e->to_eof = c->overlay->image.size != c->size;
+	if (!rc && !e->to_eof && blocks.n) {
+		const struct snapmap_range *last = &blocks.v[blocks.n - 1];
+
+		e->offset = blocks.v[0].offset;
+		e->length = last->offset + last->length - e->offset;
+	}
+	ranges_free(&blocks);
+	if (rc)
+		return error_set(rc, "write the new blocks of", NULL);
+	e->from = *ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* A file of all the new bytes. */
+static int donate_all(const struct commit *c, struct sys_exchange *e, int *ret_fd)
+{
+	struct image image;
+	int rc = overlay_flatten(c->overlay, c->edits, c->target->place.dirfd, 0, &image);
+
+	e->to_eof = true;
+	if (!rc)
+		e->from = *ret_fd = image.fd;
+	return rc;
+}
+
+/* ---- the exchange ---- */
+
+/* Whether the blocks that were written are all that the new version differs in. */
+static bool edits_will_do(const struct overlay *o, int file)
+{
+	uint64_t old = o->image.size, extents;
+
+	if (o->kept < old)
+		return false;
+	return o->size == old || (!sys_count_extents_from(file, page_up(old), &extents) && !extents);
+}
+
+/* Whatever the file is by now, if that was asked for. */
+static int exchange_with_any(struct commit *c, int file, const struct sys_exchange *e)
+{
+	int rc = commit_check_last(c);
+
+	return rc ? rc : outcome(c, sys_exchange(file, e));
+}
+
+static int exchange_with_unchanged(struct commit *c, int file, const struct sys_exchange *e)
+{
+	struct sys_freshness freshness;
+	int rc = sys_exchange_start(file, &freshness);
+
+	/* Linux 6.10 and 6.11. */
+	if (rc == -ENOTTY)
+		return exchange_with_any(c, file, e);
+	if (rc)
+		return outcome(c, rc);
+	/* Also if it is to be overwritten: then in another way. */
+	rc = commit_check_unchanged(c);
+	if (!rc)
+		rc = commit_check_last(c);
+	return rc ? rc : outcome(c, sys_exchange_if_fresh(file, e, &freshness));
+}
+
+static int exchange_edits(struct commit *c, int file, struct sys_exchange *e)
+{
+	cleanup_fd int donor = -1;
+	int rc = edits_will_do(c->overlay, file) ? donate_edits(c, file, e, &donor) : donate_all(c, e, &donor);
+
+	if (!rc)
+		rc = exchange_with_unchanged(c, file, e);
+	/* Now, so that the handle's image, which has the same blocks, need not share them any more. */
+	if (!rc)
+		sys_ftruncate(donor, 0);
+	return rc;
+}
+
+static int exchange_all(struct commit *c, int file, struct sys_exchange *e)
+{
+	cleanup_fd int donor = -1;
+	int rc = donate_all(c, e, &donor);
+
+	return rc ? rc : exchange_with_any(c, file, e);
+}
+
+/* Writing clears set-user-ID and set-group-ID bits and capabilities of a program; so does this. */
+static bool has_privileges(int file, mode_t mode)
+{
+	return (mode & (S_ISUID | S_ISGID)) || sys_xattr_get(file, "security.capability", NULL, 0) >= 0;
+}
+
+static int check_file(const struct commit *c)
+{
+	uint32_t extents;
+	bool realtime;
+	struct stat st;
+	int rc;
+
+	if (!c->exists)
+		return refuse(0, "a file that does not exist yet has none");
+	if (!works_on_mount(c->target, c->attributes))
+		return refuse(0, needs_exchange);
+	rc = sys_fstat(c->attributes, &st);
+	if (rc)
+		return error_set(rc, "stat", NULL);
+	if (has_privileges(c->attributes, st.st_mode))
+		return refuse(0, "it would lose its set-user-ID or set-group-ID bit or its capabilities");
+	if (!sys_layout(c->attributes, &extents, &realtime) && realtime)
+		return refuse(0, "it lies on a realtime device");
+	/* With a limit of 0 the kernel sends a signal also for an empty file. */
+	rc = file_size_allowed(c->size ? c->size : 1);
+	return rc ? error_set(rc, "exchange blocks of", NULL) : 0;
+}
+
+static int open_file(const struct commit *c, int *ret_fd)
+{
+	int rc = target_open_writable(c->target, c->attributes, O_RDWR, ret_fd);
+
+	if (rc == -ETXTBSY)
+		return refuse(rc, "it is a program that is running");
+	return rc == -ENOENT && c->changed ? refuse(rc, "it has lost its name") : rc;
+}
+
+static int exchange_publish(struct commit *c)
+{
+	struct sys_exchange e = {.durable = !(c->flags & SNAPMAP_COMMIT_NOSYNC)};
+	cleanup_fd int file = -1;
+	int rc;
+
+	rc = check_file(c);
+	if (!rc)
+		rc = open_file(c, &file);
+	if (rc)
+		return rc;
+	if (c->changed)
+		rc = exchange_all(c, file, &e);
+	else
+		rc = exchange_edits(c, file, &e);
+	/* It changed since the first look, which is all the same here. */
+	if (rc == -EBUSY && !c->changed && (c->flags & SNAPMAP_COMMIT_FORCE)) {
+		e = (struct sys_exchange){.durable = e.durable};
+		rc = exchange_all(c, file, &e);
+	}
+	if (rc)
+		return rc;
+	c->published = true;
+	if (!c->closing)
+		target_adopt_inode(c->target, c->attributes, c->size);
+	return 0;
+}
+
+/* ---- would it work? ---- */
+
+static int try_exchange(const struct target *t, const struct stat *near)
+{
+	struct private_file_request request = {.dirfd = t->place.dirfd, .near = near};
+	cleanup_fd int one = -1, other = -1;
+	struct sys_exchange e = {.to_eof = true, .written_only = true, .dry_run = true};
+	int rc = file_size_allowed(1);
+
+	if (!rc)
+		rc = private_file_create(&request, &one);
+	if (!rc)
+		rc = private_file_create(&request, &other);
+	e.from = one;
+	return rc ? rc : sys_exchange(other, &e);
+}
+
+static int exchange_probe(const struct target *t, const char **ret_why)
+{
+	struct stat st;
+	int rc;
+
+	*ret_why = "the file does not exist yet";
+	if (t->fd < 0)
+		return -EOPNOTSUPP;
+	*ret_why = "the file may not be written";
+	rc = t->place.dirfd >= 0 ? sys_faccessat(t->place.dirfd, t->place.name, W_OK) : 0;
+	if (!rc)
+		rc = sys_fstat(t->fd, &st);
+	if (rc)
+		return rc;
+	*ret_why = "it needs XFS made with exchange-range, and Linux 6.10";
+	if (!(fs_traits_of(t->fd)->flags & FS_EXCHANGES))
+		return -EOPNOTSUPP;
+	rc = try_exchange(t, &st);
+	if (rc)
+		return rc;
+	*ret_why = "the file would lose its set-user-ID or set-group-ID bit or its capabilities";
+	return S_ISREG(st.st_mode) && has_privileges(t->fd, st.st_mode) ? -EOPNOTSUPP : 0;
+}
+
+const struct strategy strategy_exchange = {
+	.id = SNAPMAP_STRATEGY_EXCHANGE,
+	.name = "exchange",
+	.automatic = true,
+	.by_edits = true,
+	.publish = exchange_publish,
+	.probe = exchange_probe,
+};
