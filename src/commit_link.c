@@ -56,7 +56,7 @@ static int publish_elsewhere(struct publication *p, int attributes, uint32_t fla
 	if (!rc)
 		rc = publish_open_directory(p->place, &directory);
 	if (!rc)
-		rc = flags & SNAPMAP_COMMIT_FORCE ? publish_over(p, link_check, NULL) : publish_new(p);
+		rc = flags & SNAPMAP_COMMIT_FORCE ? publish_over(p, link_check, NULL, NULL) : publish_new(p);
 	if (rc)
 		return error_set(rc, "save as", NULL);
 	if (!(flags & SNAPMAP_COMMIT_NOSYNC) && publish_flush(directory, p->fd))

@@ -16,6 +16,12 @@
  * readable, another user's, on a file system without flock) tries the next of a
  * few, and then a random one. Such publishers do not wait for each other; the check
  * before the rename is all they have.
+ *
+ * Somebody who does not use this library can still come between that check and the
+ * rename. Therefore the two files change names (RENAME_EXCHANGE) where that is
+ * possible: what has been replaced then has the temporary name and can be looked at
+ * before it goes. If it is not what was checked, they change names again. While it
+ * has the temporary name it is locked, for it is not left over.
  */
 #include "config.h"
 
@@ -205,7 +211,77 @@ static void finish(struct publication *p)
 	sys_flock(p->fd, LOCK_UN);
 }
 
-int publish_over(struct publication *p, publish_check *check, void *arg)
+#define SWAPS 100
+
+static int swap(const struct publication *p)
+{
+	return sys_rename(p->place->dirfd, p->slot, p->place->name, RENAME_EXCHANGE);
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/*
+ * The file that somebody put at the name, and that we have replaced, gets it again.
+ * What comes out in exchange is ours, or else even newer than that file: then the
+ * two change names once more, and so on. The older one keeps the temporary name.
+ */
+static void give_back(const struct publication *p, const struct stat *theirs, const struct stat *ours)
+{
+	struct stat placed = *ours, next = *theirs, out;
+
+	for (int i = 0; i < SWAPS && !swap(p); i++) {
+		if (sys_fstatat(p->place->dirfd, p->slot, AT_SYMLINK_NOFOLLOW, &out) || same_file(&out, &placed))
+			return;
+		placed = next;
+		next = out;
+	}
+}
+
+/*
+ * Locks what has the temporary name, so that nobody takes it for left over. False if
+ * somebody has done so already, and has put a file there that is being published.
+ * What cannot be opened cannot be judged by them either.
+ */
+static bool hold_slot(const struct publication *p, int *ret_fd)
+{
+	*ret_fd = sys_openat(p->place->dirfd, p->slot, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	if (*ret_fd < 0)
+		return *ret_fd != -ENOENT;
+	return sys_flock(*ret_fd, LOCK_SH | LOCK_NB) != -EWOULDBLOCK &&
+	       check_named(*ret_fd, p->place->dirfd, p->slot) != -EBUSY;
+}
+
+/*
+ * After a swap. 0, or -EBUSY if all is as it was before. What somebody has taken for
+ * left over, or cannot be seen, is as lost as after a rename.
+ */
+static int look_at_replaced(struct publication *p, publish_look *look, void *arg)
+{
+	struct stat theirs, ours;
+	int fd, rc = 0;
+
+	if (!hold_slot(p, &fd)) {
+		p->linked = false;
+	} else if (!sys_fstat(p->fd, &ours) && !sys_fstatat(p->place->dirfd, p->slot, AT_SYMLINK_NOFOLLOW, &theirs) &&
+		   !look(arg, &theirs, &ours)) {
+		give_back(p, &theirs, &ours);
+		rc = -EBUSY;
+	}
+	publish_abandon(p);
+	close_fd(&fd);
+	return rc;
+}
+
+/* ENOENT: there is nothing to change names with. ENOSPC: on btrfs it wants more room than a rename. */
+static bool cannot_swap(int error)
+{
+	return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP || error == -ENOENT || error == -ENOSPC;
+}
+
+int publish_over(struct publication *p, publish_check *check, publish_look *look, void *arg)
 {
 	int rc = link_slot(p);
 
@@ -218,8 +294,14 @@ int publish_over(struct publication *p, publish_check *check, void *arg)
 	/* Nothing comes between the last look and the rename. */
 	if (!rc)
 		rc = check(arg);
-	if (!rc)
-		rc = sys_rename(p->place->dirfd, p->slot, p->place->name, 0);
+	if (!rc) {
+		rc = look ? swap(p) : -EOPNOTSUPP;
+		p->replaced = !rc;
+		if (!rc)
+			rc = look_at_replaced(p, look, arg);
+		else if (cannot_swap(rc))
+			rc = sys_rename(p->place->dirfd, p->slot, p->place->name, 0);
+	}
 	if (rc)
 		publish_abandon(p);
 	finish(p);

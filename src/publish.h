@@ -16,12 +16,14 @@
  * @fd: the file: nameless, or linked as @slot
  * @slot: its temporary name while @linked
  * @exposed: it had a temporary name, by which others may have opened it
+ * @replaced: it had the final name for a moment
  */
 struct publication {
 	const struct place *place;
 	int fd;
 	bool linked;
 	bool exposed;
+	bool replaced;
 	char slot[SLOT_SIZE];
 };
 
@@ -30,8 +32,18 @@ typedef int publish_check(void *arg);
 
 /* For file systems without nameless files: makes one with a temporary name. Quiet. */
 int publish_create(const struct place *place, mode_t mode, struct publication *ret);
-/* Replaces whatever has the name, if the check agrees. Quiet. */
-int publish_over(struct publication *publication, publish_check *check, void *arg);
+/*
+ * What has just been replaced, and @ours, the file that is to stay in its place:
+ * whether that is what the check agreed to.
+ */
+typedef bool publish_look(void *arg, const struct stat *theirs, const struct stat *ours);
+
+/*
+ * Replaces whatever has the name, if the check agrees. With @look, which is to be
+ * left out where renaming copies, -EBUSY if it turns out to have been something
+ * else, which has its name again then. Quiet.
+ */
+int publish_over(struct publication *publication, publish_check *check, publish_look *look, void *arg);
 /* -EEXIST if the name exists. Quiet. */
 int publish_new(struct publication *publication);
 /* Takes the temporary name away, if there still is one. Keeps the descriptor. */

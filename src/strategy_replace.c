@@ -7,7 +7,11 @@
  * the name with less than all bytes; the directory is flushed after the rename.
  * Why no update is lost: the file is compared with the stamp while this is the
  * only publisher to the name, just before the rename. A writer that does not use
- * this library can still slip in between these two system calls.
+ * this library can still slip in between these two system calls; so the rename
+ * exchanges the two files, and the old one is looked at once more before it goes. Of
+ * what changes ctime alone only mode, owner and group are seen then. Where the kernel
+ * cannot exchange names (and on overlays, where that can mean to copy a file) that
+ * last look is missing.
  */
 #include "config.h"
 
@@ -23,6 +27,21 @@
 static int check(void *arg)
 {
 	return commit_check_last((struct commit *)arg);
+}
+
+/*
+ * The rename has set its ctime, and its other attributes are those that the new
+ * version was given; so what tells are the rest of the stamp and the attributes.
+ */
+static bool is_what_was_checked(void *arg, const struct stat *theirs, const struct stat *ours)
+{
+	const struct stamp *expected = &((struct commit *)arg)->target->stamp;
+	struct stamp now;
+
+	stamp_of(theirs, &now);
+	now.ctime = expected->ctime;
+	return stamp_same(&now, expected) && theirs->st_mode == ours->st_mode && theirs->st_uid == ours->st_uid &&
+	       theirs->st_gid == ours->st_gid;
 }
 
 /* A file with several names: a rename would split it. */
@@ -149,13 +168,17 @@ static int finish_file(const struct commit *c, int fd, struct timespec *ret_mtim
 
 static int give_name(struct commit *c, struct publication *p)
 {
-	bool fresh = !c->exists && !(c->flags & SNAPMAP_COMMIT_FORCE);
-	int rc = fresh ? publish_new(p) : publish_over(p, check, c);
+	bool force = c->flags & SNAPMAP_COMMIT_FORCE, fresh = !c->exists && !force;
+	/* Where there are layers, a rename can mean to copy a whole file up. */
+	bool look = !force && !(c->target->fs->flags & FS_LAYERED);
+	int rc = fresh ? publish_new(p) : publish_over(p, check, look ? is_what_was_checked : NULL, c);
 
 	switch (rc) {
 	case 0:
 		return 0;
 	case -EBUSY:
+		if (p->replaced)
+			return commit_conflict(c);
 		return c->conflict
 			       ? rc
 			       : error_set(rc, "commit", "another commit of it does not end, or it is a mount point");

@@ -144,7 +144,7 @@ static void run_out_of_space(const struct way *w, bool cut)
 		check_untouched(&s, when, rc);
 		if (left % 2)
 			check_rollback(&s, when);
-		ck_assert_msg(left, "it never fits");
+		ck_assert_msg(left, "it never fits: %s", snapmap_last_error());
 		snprintf(name, sizeof(name), "room/%d", left - 1);
 		ck_assert(!unlink(name));
 		/* Without it the space of a removed file may come back later only. */

@@ -305,6 +305,7 @@ struct moment {
 	struct snapmap_mut *map;
 	int wanted, count;
 	bool made, decided;
+	bool sees_all; /* also a change between the last check and the publication */
 };
 
 static int commit_watched(void *arg)
@@ -323,7 +324,7 @@ static int write_before(void *arg, const struct seccomp_data *call)
 {
 	struct moment *m = arg;
 
-	if (m->count++ == m->wanted && !is_publication(call) && !m->decided) {
+	if (m->count++ == m->wanted && !m->decided && (m->sees_all || !is_publication(call))) {
 		write_at("f", 5, "foreign", 0);
 		m->made = true;
 	}
@@ -331,7 +332,7 @@ static int write_before(void *arg, const struct seccomp_data *call)
 	return 0;
 }
 
-/* Pitfall 16: up to the last check, which comes right before the rename, no change is lost. */
+/* Pitfall 16: up to the publication no change is lost; on an overlay, up to the last check, right before it. */
 START_TEST(test_change_in_the_middle_of_a_commit_is_seen)
 {
 	const struct way *w = way_at(_i);
@@ -342,7 +343,7 @@ START_TEST(test_change_in_the_middle_of_a_commit_is_seen)
 	if (!watch_works())
 		skip_all_ways("system calls cannot be watched");
 	for (int n = 0; made; n++) {
-		struct moment m = {.way = w, .wanted = n};
+		struct moment m = {.way = w, .wanted = n, .sees_all = !strstr(test_fs()->name, "overlay")};
 		char *bytes;
 		int rc;
 
