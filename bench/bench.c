@@ -38,13 +38,17 @@
  * @baseline: compared with this one, or NULL
  * @bar: the ratio, or without a baseline the value, not to be exceeded; 0 for none
  * @size: bytes of the file
+ * @sparse: it is one hole
  * @extents: instead of @size: blocks with holes between them
  * @count: see struct job
+ * @before: see struct job
  * @clustered: see struct job
  * @warm: see struct job
  * @own_files: both change their file, so each gets one
  * @reflink: only where extents can be shared
  * @lease: only where files can be leased
+ * @copying: the bar is for file systems without reflinks
+ * @exchange: only where blocks can be exchanged
  * @bytes: the values are bytes and not seconds
  * @rounds: how many, if not given on the command line
  * @batch: see struct comparison
@@ -56,8 +60,8 @@ struct row {
 	double bar;
 	uint64_t size;
 	unsigned extents;
-	unsigned count;
-	bool clustered, warm, own_files, reflink, lease, bytes;
+	unsigned count, before;
+	bool clustered, warm, own_files, sparse, reflink, lease, exchange, copying, bytes;
 	unsigned rounds, batch;
 };
 
@@ -74,15 +78,43 @@ static const struct row table[] = {
 	{"open as it comes, 1 MiB", &open_auto, &bare_mmap, 0, .size = MIB, .rounds = 15, .batch = 20},
 	{"open and read a page, 1 MiB", &open_and_touch, &bare_mmap_and_touch, 0, .size = MIB, .rounds = 15,
 	 .batch = 20},
+	{"exchange 16 pages, 1 MiB", &commit_exchange, &bare_exchange, 0, .size = MIB, .count = 16, .own_files = true,
+	 .exchange = true, .rounds = 15, .batch = 1},
 	{"memory, snapmap", &memory_of_map, NULL, 64.0 * KIB, .size = MIB, .count = 1000, .bytes = true, .rounds = 5,
 	 .batch = 1, .reflink = true},
 	{"memory, snapmap_mut", &memory_of_map_mut, NULL, 64.0 * KIB, .size = MIB, .count = 1000, .bytes = true,
 	 .rounds = 5, .batch = 1, .reflink = true},
+	{"edit 16 pages, 64 MiB", &edit_whole, &bare_edit, 1.2, .size = 64 * MIB, .count = 16, .own_files = true,
+	 .copying = true, .rounds = 15, .batch = 1},
 	{"open by copy, 64 MiB", &open_copy, &bare_copy, 0, .size = 64 * MIB, .rounds = 9, .batch = 1},
 	{"commit 16 pages, 64 MiB", &commit_replace, &bare_rewrite, 0, .size = 64 * MIB, .count = 16, .own_files = true,
 	 .rounds = 7, .batch = 1},
+	{"exchange 1 page, 512 MiB", &commit_exchange, &bare_exchange, 1.3, .size = 512 * MIB, .count = 1,
+	 .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 10 pages, 512 MiB", &commit_exchange, &bare_exchange, 0, .size = 512 * MIB, .count = 10,
+	 .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 100 pages, 512 MiB", &commit_exchange, &bare_exchange, 0, .size = 512 * MIB, .count = 100,
+	 .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 1000, 20 before", &commit_exchange, &bare_exchange, 0, .size = 512 * MIB, .count = 1000,
+	 .before = 20, .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"1000 and the way of the crate", &commit_exchange, &bare_clone_back, 0.333, .size = 512 * MIB, .count = 1000,
+	 .before = 20, .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 10000 pages, 512 MiB", &commit_exchange, &bare_exchange, 0, .size = 512 * MIB, .count = 10000,
+	 .own_files = true, .exchange = true, .rounds = 5, .batch = 1},
+	{"exchange 100000 pages, 512 MiB", &commit_exchange, &bare_exchange, 0, .size = 512 * MIB, .count = 100000,
+	 .own_files = true, .exchange = true, .rounds = 5, .batch = 1},
+	{"edit 1 page, 512 MiB", &edit_whole, &bare_edit, 0, .size = 512 * MIB, .count = 1, .own_files = true,
+	 .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 16, 1000 extents", &commit_exchange, &bare_exchange, 0, .extents = 1000, .count = 16,
+	 .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 16, 50000 extents", &commit_exchange, &bare_exchange, 0, .extents = 50000, .count = 16,
+	 .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
 	{"open by reflink, 1000 extents", &open_reflink, &bare_reflink, 0, .extents = 1000, .reflink = true,
 	 .rounds = 15, .batch = 5},
+	{"exchange 16 pages, 4 GiB hole", &commit_exchange, &bare_exchange, 0, .size = 4 * GIB, .sparse = true,
+	 .count = 16, .own_files = true, .exchange = true, .rounds = 15, .batch = 1},
+	{"exchange 16 pages, 1 GiB", &commit_exchange, &bare_exchange, 0, .size = GIB, .count = 16, .own_files = true,
+	 .exchange = true, .rounds = 15, .batch = 1},
 	{"open by reflink, 1 GiB", &open_reflink, &bare_reflink, 1.15, .size = GIB, .reflink = true, .rounds = 31,
 	 .batch = 40},
 	{"open by lease, 1 GiB", &open_lease, &bare_open, 1.5, .size = GIB, .lease = true, .rounds = 31, .batch = 100},
@@ -105,7 +137,7 @@ static const struct row table[] = {
 struct place {
 	char name[64];
 	char dir[PATH_MAX - 64];
-	bool reflink, lease;
+	bool reflink, lease, exchange;
 	char path[PATH_MAX];
 	const struct row *made_for;
 };
@@ -122,6 +154,18 @@ static bool has_source(const char *dir, uint32_t source)
 	for (uint32_t i = 0; i < probe.nsources; i++)
 		if (probe.sources[i].id == source)
 			return !probe.sources[i].error;
+	return false;
+}
+
+static bool has_strategy(const char *dir, uint32_t strategy)
+{
+	struct snapmap_probe probe;
+
+	if (snapmap_probe(dir, &probe))
+		return false;
+	for (uint32_t i = 0; i < probe.nstrategies; i++)
+		if (probe.strategies[i].id == strategy)
+			return !probe.strategies[i].error;
 	return false;
 }
 
@@ -142,11 +186,14 @@ static int make_file(struct place *place, const struct row *row)
 {
 	struct statvfs st;
 
-	if (place->made_for && place->made_for->size == row->size && place->made_for->extents == row->extents)
+	if (place->made_for && place->made_for->size == row->size && place->made_for->sparse == row->sparse &&
+	    place->made_for->extents == row->extents)
 		return 0;
 	unlink(place->path);
 	trim(place->dir);
 	place->made_for = row;
+	if (row->sparse)
+		return file_make_sparse(place->path, row->size);
 	if (row->extents)
 		return file_make_fragmented(place->path, row->extents);
 	if (!statvfs(place->dir, &st) && (uint64_t)st.f_bavail * st.f_frsize < row->size + 16 * MIB)
@@ -167,6 +214,10 @@ static void print_value(double value, bool bytes)
 /* The bars are meant for file systems as they are, and not for a layer above them. */
 static bool has_bars(const struct place *place, const struct row *row)
 {
+	if (row->copying)
+		return !place->reflink && strcmp(place->name, "fuse");
+	if (row->exchange)
+		return place->exchange;
 	return (row->lease ? place->lease : place->reflink) && !strstr(place->name, "overlay");
 }
 
@@ -223,7 +274,7 @@ static int measure(struct place *place, const struct row *row, struct result *re
 {
 	char ours[PATH_MAX], theirs[PATH_MAX];
 	struct comparison c = {
-		.job = {place->dir, place->path, row->size, row->count, row->clustered, row->warm},
+		.job = {place->dir, place->path, row->size, row->count, row->before, row->clustered, row->warm},
 		.subject = row->subject,
 		.baseline = row->baseline,
 		.rounds = rounds_wanted ? rounds_wanted : row->rounds,
@@ -266,7 +317,8 @@ static void run_place(struct place *place, char *const *words)
 		struct result result;
 		int rc;
 
-		if (!is_wanted(row->title, words) || (row->reflink && !place->reflink) || (row->lease && !place->lease))
+		if (!is_wanted(row->title, words) || (row->reflink && !place->reflink) ||
+		    (row->lease && !place->lease) || (row->exchange && !place->exchange))
 			continue;
 		rc = measure(place, row, &result);
 		if (!rc) {
@@ -297,6 +349,7 @@ static void run_entry(const char *entry, const char *only, char *const *words)
 	snprintf(place.path, sizeof(place.path), "%s/snapmap-bench", place.dir);
 	place.reflink = has_source(place.dir, SNAPMAP_SOURCE_REFLINK);
 	place.lease = has_source(place.dir, SNAPMAP_SOURCE_LEASE);
+	place.exchange = has_strategy(place.dir, SNAPMAP_STRATEGY_EXCHANGE);
 	run_place(&place, words);
 }
 

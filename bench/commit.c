@@ -25,22 +25,6 @@ static void stop(void *state)
 	free(s);
 }
 
-static int start(const struct job *job, void **ret)
-{
-	struct commit_state *s = (struct commit_state *)calloc(1, sizeof(*s) + job->count * sizeof(s->pages[0]));
-	int rc;
-
-	if (!s)
-		return -ENOMEM;
-	s->job = job;
-	rc = snapmap_mut_open(job->path, NULL, &s->map);
-	if (rc)
-		stop(s);
-	else
-		*ret = s;
-	return rc;
-}
-
 static int commit_with(void *state, uint32_t strategy, double *ret)
 {
 	struct snapmap_commit_options options = {.size = sizeof(options), .strategy = strategy};
@@ -57,6 +41,25 @@ static int commit_with(void *state, uint32_t strategy, double *ret)
 	return rc;
 }
 
+static int start(const struct job *job, void **ret)
+{
+	struct commit_state *s = (struct commit_state *)calloc(1, sizeof(*s) + job->count * sizeof(s->pages[0]));
+	double unused;
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	s->job = job;
+	rc = snapmap_mut_open(job->path, NULL, &s->map);
+	for (unsigned i = 0; !rc && i < job->before; i++)
+		rc = commit_with(s, SNAPMAP_STRATEGY_AUTO, &unused);
+	if (rc)
+		stop(s);
+	else
+		*ret = s;
+	return rc;
+}
+
 static int run_replace(void *state, double *ret)
 {
 	return commit_with(state, SNAPMAP_STRATEGY_REPLACE, ret);
@@ -67,5 +70,11 @@ static int run_clone(void *state, double *ret)
 	return commit_with(state, SNAPMAP_STRATEGY_CLONE, ret);
 }
 
+static int run_exchange(void *state, double *ret)
+{
+	return commit_with(state, SNAPMAP_STRATEGY_EXCHANGE, ret);
+}
+
+const struct contender commit_exchange = {"snapmap_mut_commit (exchange)", start, run_exchange, stop};
 const struct contender commit_replace = {"snapmap_mut_commit (replace)", start, run_replace, stop};
 const struct contender commit_clone = {"snapmap_mut_commit (clone)", start, run_clone, stop};

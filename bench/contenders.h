@@ -36,11 +36,20 @@ extern const struct contender scan;
 /* commit.c: edit pages and commit them, again and again */
 extern const struct contender commit_replace;
 extern const struct contender commit_clone;
+extern const struct contender commit_exchange;
+
+/* edit.c: one edit from beginning to end, also by system calls */
+extern const struct contender edit_whole;
+extern const struct contender bare_edit;
 
 /* bare_commit.c: the same by system calls */
 extern const struct contender bare_commit_replace;
 extern const struct contender bare_commit_clone;
 extern const struct contender bare_rewrite;
+
+/* bare_exchange.c: two more ways */
+extern const struct contender bare_exchange;
+extern const struct contender bare_clone_back;
 
 /* memory.c: bytes for one handle */
 extern const struct contender memory_of_map;

@@ -84,6 +84,18 @@ int file_make_fragmented(const char *path, unsigned extents)
 	return rc;
 }
 
+int file_make_sparse(const char *path, uint64_t size)
+{
+	int fd = create(path), rc = 0;
+
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)size))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 int file_clone(const char *from, const char *to)
 {
 	int source = open(from, O_RDONLY | O_CLOEXEC), target, rc = 0;
@@ -139,14 +151,28 @@ static void pick_runs(uint64_t *pages, unsigned count, uint64_t npages, uint64_t
 	}
 }
 
+/* Selection sampling: Knuth, The Art of Computer Programming, volume 2, 3.4.2, algorithm S. */
+static void pick_many(uint64_t *pages, unsigned count, uint64_t npages, uint64_t *state)
+{
+	unsigned picked = 0;
+
+	for (uint64_t page = 0; picked < count; page++)
+		if (file_random(state) % (npages - page) < count - picked)
+			pages[picked++] = page;
+}
+
 int pages_pick(const struct job *job, uint64_t *state, uint64_t *ret_pages)
 {
 	uint64_t npages = job->size / PAGE;
 
-	if (!job->count || job->count > npages / 4)
+	if (!job->count || job->count > npages - npages / 8)
 		return -EINVAL;
 	if (job->clustered) {
 		pick_runs(ret_pages, job->count, npages, state);
+		return 0;
+	}
+	if (job->count > npages / 16) {
+		pick_many(ret_pages, job->count, npages, state);
 		return 0;
 	}
 	/* Those that come up twice are replaced one by one. */

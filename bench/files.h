@@ -15,6 +15,8 @@
 int file_make(const char *path, uint64_t size);
 /* The same of @extents blocks, each between two holes. */
 int file_make_fragmented(const char *path, unsigned extents);
+/* Nothing but a hole. */
+int file_make_sparse(const char *path, uint64_t size);
 /* Another file with the same bytes, by reflink. */
 int file_clone(const char *from, const char *to);
 /* A nameless file in @dir. */

@@ -12,6 +12,7 @@
  * @path: the file, of @size bytes
  * @size: bytes of the file
  * @count: pages to edit, or handles to open, or extents: what the contender makes of it
+ * @before: commits made before the first that counts
  * @clustered: edits lie in a few runs instead of all over the file
  * @warm: every page of the mapping was read before
  */
@@ -20,6 +21,7 @@ struct job {
 	const char *path;
 	uint64_t size;
 	unsigned count;
+	unsigned before;
 	bool clustered;
 	bool warm;
 };
