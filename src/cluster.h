@@ -3,13 +3,17 @@
 #ifndef SNAPMAP_CLUSTER_H
 #define SNAPMAP_CLUSTER_H
 
-#include <stdint.h>
-#include <sys/stat.h>
+#include <stdbool.h>
 
+#include "ranges.h"
+
+/* Whether a file of this size has so many extents that commits are to write clusters. */
+bool cluster_wanted(uint64_t size, uint64_t extents);
 /*
- * Bytes, a power of two: what a commit to @file writes as a whole wherever an edit
- * touches it. @extents: as far as they are known, else 0.
+ * What to write instead of @edits: whole clusters, without pages that hold zeros and
+ * were not edited, so that holes stay. @base: the @size bytes. 0 or -ENOMEM; then or
+ * if a page cannot be read the edits have to do.
  */
-uint64_t cluster_size(int file, const struct stat *st, uint64_t extents);
+int cluster_widen(const struct ranges *edits, const char *base, uint64_t size, struct ranges *ret);
 
 #endif

@@ -15,7 +15,7 @@
 
 int overlay_open(struct image *image, bool guarded, struct overlay *ret)
 {
-	struct overlay o = {.image = *image, .debt = {.fd = -1}};
+	struct overlay o = {.image = *image, .debt = {.fd = -1}, .extents = image->extents};
 	int rc = fork_generation(&o.generation);
 
 	if (!rc)

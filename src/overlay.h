@@ -21,6 +21,8 @@
  * @debt: what parts of the image should have and could not be given yet, by a failed
  *	commit that was to be put back or one that succeeded; private pages hide them
  * @generation: fork_generation() at which the image became ours alone
+ * @extents: how many the image may have: what was counted, and two for each edit
+ *	committed since
  * @remap_due: the image is right, but the kernel refused to map it: the private
  *	pages hold all that differs, until a later attempt succeeds
  */
@@ -33,6 +35,7 @@ struct overlay {
 	bool remap_due;
 	struct undo debt;
 	unsigned generation;
+	uint64_t extents;
 	int error; /* sticky: the image is not what it should be, or others may be able to change it */
 };
 

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cluster.h"
 #include "overlay.h"
 #include "sys.h"
 
@@ -219,6 +220,22 @@ static bool must_be_fresh(const struct overlay *o, const struct staged *s)
 	       (o->size > o->image.size && !o->image.unlimited && is_in_memory(o));
 }
 
+/*
+ * A file that is cloned from the image has its extents. Counting them costs time by
+ * their number, so it is done only if there may be too many.
+ */
+static void spread(struct overlay *o, struct ranges *dirty)
+{
+	struct ranges wide = {0};
+
+	o->extents += 2 * dirty->n;
+	if (!cluster_wanted(o->size, o->extents) || sys_count_extents(o->image.fd, &o->extents) ||
+	    !cluster_wanted(o->size, o->extents) || cluster_widen(dirty, o->mapping.base, o->size, &wide))
+		return;
+	ranges_free(dirty);
+	*dirty = wide;
+}
+
 /* Makes an image of the present bytes. Sets the error sentence; nothing changed then. */
 int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct staged *ret)
 {
@@ -230,6 +247,8 @@ int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct sta
 	if (!rc)
 		rc = fork_generation(&s.generation);
 	s.fresh = must_be_fresh(o, &s);
+	if (!rc && o->image.source == SNAPMAP_SOURCE_REFLINK)
+		spread(o, &s.dirty);
 	if (rc)
 		error_set(rc, "prepare the commit of", NULL);
 	else

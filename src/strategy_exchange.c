@@ -92,13 +92,35 @@ static int outcome(struct commit *c, int error)
 
 /* ---- the file with the new blocks ---- */
 
+static uint64_t block_size(const struct stat *st)
+{
+	uint64_t page = sys_page_size(), block = (uint64_t)st->st_blksize;
+
+	return block > page && !(block & (block - 1)) ? block : page;
+}
+
+/* The edits, and perhaps what lies around them. */
+static int spread(const struct commit *c, int file, struct ranges *ret)
+{
+	const struct overlay *o = c->overlay;
+	uint32_t extents;
+	bool realtime;
+
+	if (sys_layout(file, &extents, &realtime) || !cluster_wanted(c->size, extents))
+		return -ENODATA;
+	return cluster_widen(c->edits, o->mapping.base, c->size, ret);
+}
+
 /* Whole blocks, and the last one of a file that grows: what it has behind the old end must be zeros. */
-static int blocks_to_write(const struct commit *c, uint64_t unit, struct ranges *ret)
+static int blocks_to_write(const struct commit *c, int file, uint64_t unit, struct ranges *ret)
 {
 	uint64_t old = c->overlay->image.size, start = old / unit * unit,
 		 end = start + unit < c->size ? start + unit : c->size;
-	int rc = ranges_widen(c->edits, unit, c->size, ret);
+	struct ranges wide = {0};
+	int rc = spread(c, file, &wide);
 
+	rc = ranges_widen(rc ? c->edits : &wide, unit, c->size, ret);
+	ranges_free(&wide);
 	if (!rc && old < c->size && start < old)
 		rc = ranges_add(ret, start, end - start);
 	return rc;
@@ -124,7 +146,7 @@ static int donate_edits(const struct commit *c, int file, struct sys_exchange *e
 
 	if (rc)
 		return rc;
-	rc = blocks_to_write(c, cluster_size(file, &st, 0), &blocks);
+	rc = blocks_to_write(c, file, block_size(&st), &blocks);
 	if (!rc)
 		rc = overlay_write(c->overlay, &blocks, fd);
 	if (!rc)
