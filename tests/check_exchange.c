@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Commit by exchange of blocks: what it keeps, what it must not bring back, and where something else takes over. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "committing.h"
+
+#define PAGE ((size_t)4096)
+#define SIZE ((size_t)300000)
+#define MIB ((size_t)1 << 20)
+
+#define need_exchange()                                     \
+	do {                                                \
+		if (!test_fs()->exchange)                   \
+			test_skip("no exchange of blocks"); \
+	} while (0)
+
+static int commit_by(struct snapmap_mut *map, uint32_t strategy)
+{
+	struct snapmap_commit_options o = {.size = sizeof(o), .strategy = strategy};
+
+	return snapmap_mut_commit(map, &o);
+}
+
+static uint32_t strategy_of(struct snapmap_mut *map)
+{
+	struct snapmap_info info;
+
+	ck_ok(snapmap_mut_get_info(map, &info));
+	return info.strategy;
+}
+
+static struct snapmap_mut *open_mut(const char *path)
+{
+	struct snapmap_mut *map;
+
+	ck_ok(snapmap_mut_open(path, NULL, &map));
+	return map;
+}
+
+/* ---- what stays ---- */
+
+START_TEST(test_everything_about_the_inode_stays)
+{
+	const size_t size = 64 * MIB;
+	struct snapmap_mut *map;
+	struct stat before, after;
+	char value[8];
+	int fd, old;
+
+	need_exchange();
+	fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	ck_assert_int_eq(pwrite(fd, "start", 5, 0), 5);
+	ck_assert(!ftruncate(fd, (off_t)size) && !fsetxattr(fd, "user.mine", "yes", 3, 0) && !link("f", "g"));
+	close(fd);
+	old = open("f", O_RDONLY | O_CLOEXEC);
+	ck_assert(!fstat(old, &before));
+	map = open_mut("g");
+	memcpy((char *)snapmap_mut_data(map) + size / 2, "middle", 6);
+	ck_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_uint_eq(strategy_of(map), SNAPMAP_STRATEGY_EXCHANGE);
+	ck_assert(!stat("f", &after));
+	ck_assert_uint_eq(before.st_ino, after.st_ino);
+	ck_assert_uint_eq(before.st_mode, after.st_mode);
+	ck_assert_uint_eq(after.st_nlink, 2);
+	ck_assert_int_eq(getxattr("f", "user.mine", value, sizeof(value)), 3);
+	/* Holes stay holes. */
+	ck_assert_int_lt(after.st_blocks * 512, (off_t)(128 << 10));
+	/* Who has the file open sees the new bytes: it is the same file. */
+	ck_assert_int_eq(pread(old, value, 6, (off_t)(size / 2)), 6);
+	ck_assert(!memcmp(value, "middle", 6));
+	close(old);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* ---- what must not come back ---- */
+
+/* An exchange that makes a file longer does not zero what lies behind its end. */
+START_TEST(test_what_lay_behind_the_end_is_zeros_in_a_file_that_grows)
+{
+	const size_t sizes[] = {0, 1, 100, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE + 5, 16 * PAGE, SIZE / 2};
+	uint64_t random = test_seed();
+
+	need_exchange();
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t grown = sizes[i] + 1 + (size_t)(test_random(&random) % SIZE);
+		unsigned char *want = calloc(grown, 1);
+		struct snapmap_mut *map;
+
+		test_make_file("f", SIZE, 1);
+		test_fill(want, sizes[i], 1);
+		map = open_mut("f");
+		ck_ok(snapmap_mut_resize(map, sizes[i]));
+		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		ck_ok(snapmap_mut_resize(map, grown));
+		((unsigned char *)snapmap_mut_data(map))[grown - 1] = want[grown - 1] = 'e';
+		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		ck_assert_msg(test_file_is("f", want, grown), "from %zu to %zu", sizes[i], grown);
+		ck_assert(handle_is(map, want, grown));
+		snapmap_mut_close(map);
+		free(want);
+	}
+}
+END_TEST
+
+/* Others may store behind the end too, as far as the last page goes, and allocate there. */
+START_TEST(test_what_others_put_behind_the_end_does_not_show)
+{
+	const size_t size = 5 * PAGE + 100, grown = 50 * PAGE;
+	unsigned char *want = calloc(grown, 1);
+	struct snapmap_mut *map;
+	char *p;
+	int fd;
+
+	if (!test_fs()->exchange)
+		free(want);
+	need_exchange();
+	test_make_file("f", size, 1);
+	test_fill(want, size, 1);
+	fd = open("f", O_RDWR | O_CLOEXEC);
+	ck_assert(!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)(2 * grown)));
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert(p != MAP_FAILED);
+	memset(p + size, 'j', 6 * PAGE - size);
+	map = open_mut("f");
+	memset(p + size, 'k', 6 * PAGE - size);
+	ck_ok(snapmap_mut_resize(map, grown));
+	/* The store may have moved the times: that is a change. */
+	ck_ok(commit_flags(map, SNAPMAP_COMMIT_FORCE));
+	ck_assert(test_file_is("f", want, grown));
+	ck_ok(snapmap_mut_resize(map, 2 * grown));
+	ck_ok(snapmap_mut_resize(map, grown));
+	ck_ok(commit_flags(map, SNAPMAP_COMMIT_FORCE));
+	ck_assert(test_file_is("f", want, grown));
+	munmap(p, size);
+	close(fd);
+	snapmap_mut_close(map);
+	free(want);
+}
+END_TEST
+
+/* Memory behind the end of the handle is nobody's. */
+START_TEST(test_what_is_stored_behind_the_end_is_not_committed)
+{
+	unsigned char want[2 * PAGE] = {0};
+	struct snapmap_mut *map;
+
+	need_exchange();
+	test_make_file("f", 100, 1);
+	test_fill(want, 100, 1);
+	map = open_mut("f");
+	memset(snapmap_mut_data(map), 'x', PAGE);
+	test_fill(snapmap_mut_data(map), 100, 1);
+	ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+	ck_assert(!truncate("f", sizeof(want)));
+	ck_assert(test_file_is("f", want, sizeof(want)));
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* A file that shrinks gives its space back. */
+START_TEST(test_shrinking_frees_the_blocks)
+{
+	struct snapmap_mut *map;
+	struct stat st;
+
+	need_exchange();
+	test_make_file("f", 8 * MIB, 1);
+	map = open_mut("f");
+	for (size_t size = 6 * MIB; size > MIB / 2; size /= 2) {
+		ck_ok(snapmap_mut_resize(map, size + 5));
+		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		ck_assert(!stat("f", &st));
+		ck_assert_int_le(st.st_blocks * 512, (off_t)(size + 64 * 1024));
+	}
+	snapmap_mut_close(map);
+}
+END_TEST
+
+/* ---- where it cannot be had ---- */
+
+START_TEST(test_running_program_is_replaced)
+{
+	const size_t offset = 60; /* section headers, which nobody needs to run it */
+	struct snapmap_mut *map;
+	size_t n;
+	char *program;
+	int go[2];
+	pid_t child;
+	ino_t inode;
+
+	need_exchange();
+	program = test_read_file("/bin/sleep", &n);
+	test_write_file("f", program, n);
+	ck_assert(!chmod("f", 0755) && !pipe2(go, O_CLOEXEC));
+	inode = inode_of("f");
+	child = fork();
+	if (!child) {
+		execl("./f", "f", "1000", NULL);
+		_exit(1);
+	}
+	/* Closed by exec. */
+	close(go[1]);
+	ck_assert_int_eq(read(go[0], program, 1), 0);
+	close(go[0]);
+	map = open_mut("f");
+	program[offset] ^= 1;
+	((char *)snapmap_mut_data(map))[offset] ^= 1;
+	free(program);
+	ck_fails(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE), -EOPNOTSUPP);
+	ck_says("running");
+	ck_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_uint_eq(strategy_of(map), SNAPMAP_STRATEGY_REPLACE);
+	ck_assert_uint_ne(inode_of("f"), inode);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	snapmap_mut_close(map);
+}
+END_TEST
+
+START_TEST(test_new_file_is_not_exchanged)
+{
+	struct snapmap_mut *map;
+
+	need_exchange();
+	ck_ok(snapmap_mut_create("f", 0644, NULL, &map));
+	ck_ok(snapmap_mut_resize(map, 10));
+	ck_fails(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE), -EOPNOTSUPP);
+	ck_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_uint_eq(strategy_of(map), SNAPMAP_STRATEGY_REPLACE);
+	memcpy(snapmap_mut_data(map), "0123456789", 10);
+	ck_ok(snapmap_mut_commit(map, NULL));
+	ck_assert_uint_eq(strategy_of(map), SNAPMAP_STRATEGY_EXCHANGE);
+	ck_assert(test_file_is("f", "0123456789", 10));
+	snapmap_mut_close(map);
+}
+END_TEST
+
+static int edit_in_foreign_directory(void *arg)
+{
+	struct snapmap_mut *map;
+	int rc = snapmap_mut_open(arg, NULL, &map);
+
+	if (rc)
+		return rc;
+	((char *)snapmap_mut_data(map))[0] ^= 1;
+	rc = snapmap_mut_commit(map, NULL);
+	snapmap_mut_close(map);
+	return rc;
+}
+
+/* Replacing needs the directory. This needs only the file, and any place for a nameless one. */
+START_TEST(test_directory_need_not_be_writable)
+{
+	unsigned char bytes[SIZE];
+
+	need_exchange();
+	if (!test_is_root())
+		test_skip("only root can be two users");
+	test_fill(bytes, SIZE, 1);
+	ck_assert(!mkdir("d", 0755));
+	test_make_file("d/f", SIZE, 1);
+	ck_assert(!chown("d/f", 65534, 65534) && !chmod(".", 0777));
+	ck_assert_int_eq(test_as_user(65534, edit_in_foreign_directory, "d/f"), 0);
+	bytes[0] ^= 1;
+	ck_assert(test_file_is("d/f", bytes, SIZE));
+	ck_assert_uint_eq(count_names("."), 1);
+	ck_assert_uint_eq(count_names("d"), 1);
+}
+END_TEST
+
+/* ---- leased snapshots of the file ---- */
+
+struct reader {
+	struct snapmap *map;
+	unsigned char version;
+	atomic_bool *stop;
+};
+
+static bool all_bytes_are(const struct snapmap *map, unsigned char version)
+{
+	const unsigned char *p = snapmap_data(map);
+
+	return snapmap_size(map) == SIZE && p[0] == version && !memcmp(p, p + 1, SIZE - 1);
+}
+
+static void *read_all_the_time(void *arg)
+{
+	struct reader *r = arg;
+
+	while (!*r->stop)
+		if (!all_bytes_are(r->map, r->version))
+			return "another version shows";
+	return NULL;
+}
+
+/* A child that holds a snapshot until told to look at it. */
+static pid_t start_holder(unsigned char version, int *ret_tell)
+{
+	int tell[2], ready[2];
+	char byte;
+	pid_t child;
+
+	ck_assert(!pipe2(tell, O_CLOEXEC) && !pipe2(ready, O_CLOEXEC));
+	child = fork();
+	if (!child) {
+		struct snapmap *map;
+
+		close(tell[1]);
+		if (snapmap_open("f", NULL, &map) || write(ready[1], "r", 1) != 1)
+			_exit(1);
+		(void)!read(tell[0], &byte, 1);
+		_exit(all_bytes_are(map, version) ? 0 : 2);
+	}
+	close(tell[0]);
+	close(ready[1]);
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	*ret_tell = tell[1];
+	return child;
+}
+
+#define VERSIONS 8
+
+START_TEST(test_leased_snapshots_survive_an_exchange)
+{
+	struct reader readers[VERSIONS];
+	pthread_t threads[VERSIONS];
+	pid_t children[VERSIONS];
+	int tell[VERSIONS];
+	atomic_bool stop = false;
+	struct snapmap_info info;
+	struct snapmap_mut *map;
+	unsigned char *bytes = calloc(SIZE, 1);
+
+	if (!test_fs()->exchange || TEST_SANITIZED)
+		free(bytes);
+	need_exchange();
+	if (TEST_SANITIZED)
+		test_skip("a child starts threads");
+	test_write_file("f", bytes, SIZE);
+	map = open_mut("f");
+	for (int i = 0; i < VERSIONS; i++) {
+		readers[i] = (struct reader){.version = (unsigned char)i, .stop = &stop};
+		children[i] = start_holder((unsigned char)i, &tell[i]);
+		ck_ok(snapmap_open("f", NULL, &readers[i].map));
+		ck_ok(snapmap_get_info(readers[i].map, &info));
+		ck_assert_uint_eq(info.lease, SNAPMAP_LEASE_HELD);
+		ck_assert(!pthread_create(&threads[i], NULL, read_all_the_time, &readers[i]));
+		memset(snapmap_mut_data(map), i + 1, SIZE);
+		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		ck_ok(snapmap_get_info(readers[i].map, &info));
+		ck_assert_uint_eq(info.lease, SNAPMAP_LEASE_IMAGED);
+	}
+	stop = true;
+	for (int i = 0; i < VERSIONS; i++) {
+		void *wrong;
+		int status;
+
+		pthread_join(threads[i], &wrong);
+		ck_assert_msg(!wrong, "snapshot %d: %s", i, (char *)wrong);
+		snapmap_close(readers[i].map);
+		ck_assert_int_eq(write(tell[i], "l", 1), 1);
+		close(tell[i]);
+		ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
+		ck_assert_msg(status == 0, "snapshot %d of another process: status %x", i, (unsigned)status);
+	}
+	snapmap_mut_close(map);
+	free(bytes);
+}
+END_TEST
+
+static void add_exchange(TCase *tc)
+{
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_everything_about_the_inode_stays);
+	tcase_add_test(tc, test_what_lay_behind_the_end_is_zeros_in_a_file_that_grows);
+	tcase_add_test(tc, test_what_others_put_behind_the_end_does_not_show);
+	tcase_add_test(tc, test_what_is_stored_behind_the_end_is_not_committed);
+	tcase_add_test(tc, test_shrinking_frees_the_blocks);
+	tcase_add_test(tc, test_running_program_is_replaced);
+	tcase_add_test(tc, test_new_file_is_not_exchanged);
+	tcase_add_test(tc, test_directory_need_not_be_writable);
+	tcase_add_test(tc, test_leased_snapshots_survive_an_exchange);
+}
+
+Suite *test_suite(void)
+{
+	Suite *s = suite_create("exchange");
+
+	test_each_fs(s, "exchange", add_exchange);
+	return s;
+}
