@@ -188,15 +188,32 @@ int spill_find_home(int dirfd, const char *tmpdir, const struct stat *near, stru
 
 /* --- the file */
 
+/* The image had all of the progress; but a second copy can be stopped too. */
+struct second {
+	const struct options *options;
+	uint64_t total;
+};
+
+static int still_done(void *arg, uint64_t done, uint64_t total)
+{
+	const struct second *s = (const struct second *)arg;
+	const struct options *o = s->options;
+
+	(void)done;
+	(void)total;
+	return o->progress ? o->progress(o->progress_arg, s->total, s->total) : 0;
+}
+
 static int fill(struct spill *spill, struct image *image, const struct options *options)
 {
+	struct second second = {.options = options, .total = image->size};
 	struct sparse_copy copy = {
 		.from = image->fd,
 		.to = spill->fd,
 		.seekable = true,
 		.zeros_are_holes = true,
-		.progress = options->progress,
-		.progress_arg = options->progress_arg,
+		.progress = still_done,
+		.progress_arg = &second,
 	};
 	uint64_t size, written;
 	int rc;
@@ -229,6 +246,8 @@ static int make(struct image *image, const struct options *options, struct spill
 		private_file_prepare(image->fd, spill->fd);
 		rc = fill(spill, image, options);
 	}
+	if (rc == -ECANCELED)
+		return error_set(rc, "copy", "the progress function asked to stop");
 	return rc ? error_set(rc, "make a work file for", rc == -ENOSPC ? needs_disk : NULL) : 0;
 }
 

@@ -102,15 +102,24 @@ static void next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, ui
 	*ret_stop = stop < end ? stop : end;
 }
 
-/* Holes of both are the same; but what has not been written out yet may look like one where data is elsewhere. */
+/* Elsewhere it is not known here where there is data: what was not written out yet is none. */
+static int tell_all(const struct comparison *c)
+{
+	int rc;
+
+	if (fs_traits_of(c->work)->flags & FS_LOCAL)
+		return 0;
+	rc = sys_fsync(c->work);
+	return rc ? rc : sys_fsync(c->image);
+}
+
+/* Holes of both are the same. */
 static int compare_data(struct state *s, uint64_t at)
 {
 	const struct comparison *c = s->c;
 	uint64_t common = c->common < c->size ? c->common : c->size;
-	int rc = 0;
+	int rc = tell_all(c);
 
-	if (!(fs_traits_of(c->work)->flags & FS_LOCAL))
-		return compare_run(s, at, c->size);
 	while (!rc && at < c->size) {
 		uint64_t start, stop, image_start, image_stop;
 

@@ -127,26 +127,50 @@ int spill_stage_dir(const struct overlay *o, int dirfd)
 
 /* --- back to the image */
 
-/* What differs is written; costs reading all of both files. */
-static int roll_back_in_place(const struct overlay *o)
+/* What differs is written, at the price of reading all data of both files. A failure leaves some of it undone. */
+static int write_differences(const struct overlay *o)
 {
 	struct undo undo = {.fd = o->image.fd, .size = o->image.size};
-	int rc = 0;
+	struct comparison c = {
+		.work = o->spill->fd,
+		.image = o->image.fd,
+		.common = o->image.size,
+		.size = o->image.size,
+		.shares = o->spill->shares,
+	};
+	int rc = sys_ftruncate(o->spill->fd, o->image.size);
 
-	/* Elsewhere a file may not know yet where its data is. */
-	if (!(fs_traits_of(o->image.fd)->flags & FS_LOCAL))
-		rc = sys_fsync(o->image.fd);
 	if (!rc)
-		rc = spill_dirty(o, &undo.ranges);
-	ranges_clip(&undo.ranges, o->image.size);
+		rc = spill_compare(&c, &undo.ranges);
 	if (!rc)
 		rc = undo_put_back(&undo, o->spill->fd);
 	ranges_free(&undo.ranges);
 	return rc;
 }
 
-/* Another work file like the image. Nothing has changed if that fails. */
-static int roll_back_by_copy(const struct overlay *o)
+/* In the same work file: its new parts are mapped, the others show by themselves. */
+static int roll_back_in_place(struct overlay *o)
+{
+	size_t end = page_up((size_t)o->image.size), shown = page_up(o->size);
+	int rc = -EOPNOTSUPP;
+
+	if (o->spill->shares && o->image.size) {
+		rc = sys_ftruncate(o->spill->fd, o->image.size);
+		if (!rc)
+			rc = sys_clone(o->image.fd, o->spill->fd);
+	}
+	if (rc)
+		rc = write_differences(o);
+	if (!rc && end > shown)
+		rc = spill_put(o->spill, &o->mapping, shown, end - shown);
+	/* Nothing lies behind the size that the handle still has. */
+	if (rc)
+		sys_ftruncate(o->spill->fd, o->size);
+	return rc;
+}
+
+/* In another work file like the image. Nothing has changed if that fails. */
+static int roll_back_by_copy(struct overlay *o)
 {
 	struct private_file_request request = {.dirfd = o->spill->home, .local_only = true};
 	cleanup_fd int fd = -1;
@@ -163,11 +187,14 @@ static int roll_back_by_copy(const struct overlay *o)
 	return rc;
 }
 
+/* In place where that is all that is to be done, and where there is no room for more. */
 int spill_rollback(struct overlay *o)
 {
 	size_t end = page_up((size_t)o->image.size);
-	int rc = spill_stages_fresh(o) ? roll_back_by_copy(o) : roll_back_in_place(o);
+	int rc = spill_stages_fresh(o) ? roll_back_by_copy(o) : -ENOSPC;
 
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		rc = roll_back_in_place(o);
 	if (rc)
 		return rc;
 	mapping_put_nothing(&o->mapping, end, o->mapping.span - end);
