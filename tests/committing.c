@@ -21,12 +21,22 @@
 
 /* --- ways */
 
+/* clang-format off */
 static const struct way ways[WAYS] = {
-	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false},	 {SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true},
-	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, false},	 {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true},
-	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false}, {SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, true},
-	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, false},	 {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, true},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false, 0},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, false, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true, 0},
+	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false, 0},
+	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, true, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, false, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, true, 0},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true, SNAPMAP_SPILL},
 };
+/* clang-format on */
 
 const struct way *way_at(int i)
 {
@@ -45,7 +55,7 @@ bool way_keeps_inode(const struct way *way)
 
 struct snapmap_mut *way_open(const struct way *way, const char *path)
 {
-	struct snapmap_options o = {.size = sizeof(o), .source = way->source};
+	struct snapmap_options o = {.size = sizeof(o), .flags = way->flags, .source = way->source};
 	struct snapmap_mut *map;
 
 	ck_ok(snapmap_mut_open(path, &o, &map));
