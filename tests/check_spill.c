@@ -300,6 +300,9 @@ START_TEST(test_new_file)
 	ck_ok(snapmap_mut_commit(map, NULL));
 	ck_assert(test_file_is("new", bytes, sizeof(bytes)));
 	bytes_of(map)[5] = (char)(bytes[5] = 'z');
+	/* There, with the flag or without, times change once more after the first commit of a new file. */
+	if (!strcmp(test_fs()->name, "fuse"))
+		ck_ok(commit_flags(map, SNAPMAP_COMMIT_FORCE));
 	ck_ok(snapmap_mut_commit_and_close(map, NULL));
 	ck_assert(test_file_is("new", bytes, sizeof(bytes)));
 	ck_assert_sys(stat("new", &st));
