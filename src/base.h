@@ -55,8 +55,9 @@ struct fs_traits {
 #define FS_NEVER_WRITTEN (1u << 7) /* the kernel has no code that writes to it */
 #define FS_HUGE_PAGES (1u << 8)	   /* pages come from a limited pool: a hole of a mapping can be a signal */
 #define FS_FIRM_VERITY (1u << 9)   /* a file with fs-verity cannot be cut either */
+#define FS_ONE_SPACE (1u << 11)	   /* files that can share extents have the same data where FIEMAP says so */
 #define FS_LEASES (1u << 10)	   /* each change begins with an open that breaks leases */
-#define FS_EXCHANGES (1u << 11)	   /* may be able to exchange blocks of files */
+#define FS_EXCHANGES (1u << 12)	   /* may be able to exchange blocks of files */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);
@@ -87,6 +88,9 @@ struct private_file_request {
 	bool linkable;	 /* may get a name later */
 	bool local_only; /* only on the file system of near: no memory, no other place */
 };
+/* Directories for files that cannot lie beside the one they belong to, in order; NULL: not set. */
+#define PRIVATE_FILE_PLACES 6
+const char *private_file_place(const char *tmpdir, unsigned i);
 int private_file_create(const struct private_file_request *request, int *ret_fd);
 void private_file_prepare(int like, int fd);
 int private_file_memory(const char *name, int *ret_fd);

@@ -83,12 +83,11 @@ static bool is_final(int error)
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
-/* The places other than the file's own directory, in order; NULL: not set, skip it. */
-static const char *place_at(const struct private_file_request *r, unsigned i)
+const char *private_file_place(const char *tmpdir, unsigned i)
 {
 	switch (i) {
 	case 0:
-		return r->tmpdir;
+		return tmpdir;
 	case 1:
 		return secure_getenv("TMPDIR");
 	case 2:
@@ -101,7 +100,6 @@ static const char *place_at(const struct private_file_request *r, unsigned i)
 		return ".";
 	}
 }
-#define PLACES 6
 
 /* Makes a file in @dir if that lies on the wanted file system. */
 static int create_elsewhere(const struct private_file_request *r, const char *dir)
@@ -133,10 +131,10 @@ int private_file_create(const struct private_file_request *r, int *ret_fd)
 	else if (r->dir)
 		fd = create_in(AT_FDCWD, r->dir, r->mode, r->linkable);
 	first = fd;
-	for (unsigned i = 0; fd < 0 && !r->local_only && i < PLACES; i++) {
+	for (unsigned i = 0; fd < 0 && !r->local_only && i < PRIVATE_FILE_PLACES; i++) {
 		if (is_final(fd))
 			return fd;
-		fd = create_elsewhere(r, place_at(r, i));
+		fd = create_elsewhere(r, private_file_place(r->tmpdir, i));
 	}
 	if (fd < 0)
 		return is_final(fd) ? fd : first;

@@ -34,10 +34,12 @@ static void before(void)
 	lease_before_fork();
 	registry_lock();
 	retire_lock();
+	spill_before_fork();
 }
 
 static void after_in_parent(void)
 {
+	spill_after_fork();
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
@@ -48,6 +50,7 @@ static void after_in_parent(void)
 static void after_in_child(void)
 {
 	latch_forget();
+	spill_after_fork_in_child();
 	retire_unlock();
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);

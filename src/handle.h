@@ -6,8 +6,9 @@
 #include "backends/backend.h"
 #include "place.h"
 
-/* options.c. Sets the error sentence. */
+/* options.c. Set the error sentence. For read-only handles, and for those that can be edited. */
 int options_read(const struct snapmap_options *options, struct options *ret);
+int options_read_mut(const struct snapmap_options *options, struct options *ret);
 
 /**
  * struct source - a file to be imaged

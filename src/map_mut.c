@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attributes.h"
 #include "commit.h"
 #include "handle.h"
 #include "publish.h"
@@ -25,22 +26,27 @@ struct snapmap_mut {
 	char subject[]; /* what errors call the file */
 };
 
+static const char in_child[] = "a handle with SNAPMAP_SPILL belongs to the process that opened it, not to its children";
+
 static const struct place nowhere = {.dirfd = -1, .link_dirfd = -1};
 
-/* Takes over the target and the image, also if it fails. */
-static int make_handle(struct target *target, struct image *image, const struct options *options, const char *subject,
-		       struct snapmap_mut **ret)
+/* Takes over the target, the image and the home, which is used with SNAPMAP_SPILL only, also if it fails. */
+static int make_handle(struct target *target, struct image *image, struct spill_home *home,
+		       const struct options *options, const char *subject, struct snapmap_mut **ret)
 {
+	struct spill *spill = NULL;
 	size_t n = strlen(subject) + 1;
 	struct snapmap_mut *map = (struct snapmap_mut *)calloc(1, sizeof(*map) + n);
-	int rc;
+	int rc = map ? 0 : error_set(-ENOMEM, "open", NULL);
 
-	if (!map) {
+	if (!rc && (options->flags & SNAPMAP_SPILL))
+		rc = spill_open(image, home, options, &spill);
+	if (rc) {
+		close_fd(&home->fd);
 		sys_close(image->fd);
-		target_close(target);
-		return error_set(-ENOMEM, "open", NULL);
+	} else {
+		rc = overlay_open(image, spill, options->flags & SNAPMAP_GUARD, &map->overlay);
 	}
-	rc = overlay_open(image, options->flags & SNAPMAP_GUARD, &map->overlay);
 	if (rc) {
 		free(map);
 		target_close(target);
@@ -69,19 +75,25 @@ static int open_source(struct source *source, struct place *place, const struct 
 		.options = options,
 		.editable = true,
 	};
+	struct spill_home home = {.fd = -1};
 	struct image image;
 	int rc = mapping_check_size((uint64_t)source->st.st_size);
 
 	if (rc)
 		error_set(rc, "map", NULL);
-	else
+	if (!rc && (options->flags & SNAPMAP_SPILL)) {
+		rc = spill_find_home(place->dirfd, options->tmpdir, &source->st, &home);
+		request.dirfd = home.fd;
+	}
+	if (!rc)
 		rc = image_open(&request, &image);
 	if (rc) {
+		close_fd(&home.fd);
 		target_close(&target);
 		return rc;
 	}
 	target.stamp = image.stamp;
-	rc = make_handle(&target, &image, options, subject, ret);
+	rc = make_handle(&target, &image, &home, options, subject, ret);
 	if (!rc && (options->flags & SNAPMAP_POPULATE)) {
 		rc = snapmap_mut_prefault(*ret, 0, snapmap_mut_size(*ret));
 		if (rc)
@@ -183,7 +195,7 @@ int snapmap_mut_open(const char *path, const struct snapmap_options *options, st
 	error_begin(path ? path : "(null)");
 	if (!path || !ret)
 		return error_set(-EINVAL, "open", "path and result must not be NULL");
-	rc = options_read(options, &o);
+	rc = options_read_mut(options, &o);
 	if (!rc)
 		rc = open_path(path, &o, &map);
 	if (!rc)
@@ -203,7 +215,7 @@ int snapmap_mut_open_fd(int fd, const struct snapmap_options *options, struct sn
 	error_begin(subject);
 	if (!ret)
 		return error_set(-EINVAL, "open", "result must not be NULL");
-	rc = options_read(options, &o);
+	rc = options_read_mut(options, &o);
 	if (!rc)
 		rc = source_open_fd(fd, &source);
 	if (rc)
@@ -236,9 +248,38 @@ static int create_image(const struct place *place, mode_t mode, struct image *re
 	return 0;
 }
 
+/* The image moves to where it can grow, and takes the attributes along that the directory gives. */
+static int create_spilled(const struct place *place, const struct options *options, struct spill_home *home,
+			  struct image *image)
+{
+	struct private_file_request request = {.local_only = true};
+	cleanup_fd int fd = -1;
+	struct stat st;
+	int rc = sys_fstat(image->fd, &st);
+
+	if (!rc)
+		rc = spill_find_home(place->dirfd, options->tmpdir, &st, home);
+	request.dirfd = home->fd;
+	if (!rc && !home->beside) {
+		rc = private_file_create(&request, &fd);
+		if (rc)
+			error_set(rc, "make a work file for", NULL);
+	}
+	if (!rc && fd >= 0)
+		rc = attributes_carry(image->fd, fd, true);
+	if (fd >= 0 || rc)
+		sys_close(image->fd);
+	if (rc)
+		close_fd(&home->fd);
+	else if (fd >= 0)
+		image->fd = steal_fd(&fd);
+	return rc;
+}
+
 int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_options *options, struct snapmap_mut **ret)
 {
 	struct target target = {.fd = -1, .mode = mode & 07777};
+	struct spill_home home = {.fd = -1};
 	struct image image;
 	struct options o;
 	struct stat st;
@@ -247,7 +288,7 @@ int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_optio
 	error_begin(path ? path : "(null)");
 	if (!path || !ret)
 		return error_set(-EINVAL, "create", "path and result must not be NULL");
-	rc = options_read(options, &o);
+	rc = options_read_mut(options, &o);
 	if (rc)
 		return rc;
 	rc = place_find(path, false, &target.place);
@@ -260,12 +301,14 @@ int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_optio
 		publish_clean_up(&target.place);
 		rc = create_image(&target.place, target.mode, &image);
 	}
+	if (!rc && (o.flags & SNAPMAP_SPILL))
+		rc = create_spilled(&target.place, &o, &home, &image);
 	if (rc) {
 		target_close(&target);
 		return rc;
 	}
 	target.fs = fs_traits_of(image.fd);
-	return make_handle(&target, &image, &o, path, ret);
+	return make_handle(&target, &image, &home, &o, path, ret);
 }
 
 void *snapmap_mut_data(const struct snapmap_mut *map)
@@ -306,6 +349,8 @@ int snapmap_mut_prefault(const struct snapmap_mut *map, uint64_t offset, uint64_
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "prefault", "handle must not be NULL");
+	if (spill_is_foreign(map->overlay.spill))
+		return error_set(-ESTALE, "prefault a range of", in_child);
 	return mapping_prefault(&map->overlay.mapping, map->overlay.size, offset, length);
 }
 
@@ -314,6 +359,8 @@ int snapmap_mut_resize(struct snapmap_mut *map, size_t size)
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "resize", "handle must not be NULL");
+	if (spill_is_foreign(map->overlay.spill))
+		return error_set(-ESTALE, "resize", in_child);
 	return overlay_resize(&map->overlay, size);
 }
 
@@ -326,6 +373,8 @@ ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *r
 	error_begin(map ? map->subject : "(null)");
 	if (!map || (!ranges && capacity))
 		return error_set(-EINVAL, "list the edits of", "handle and array must not be NULL");
+	if (spill_is_foreign(map->overlay.spill))
+		return error_set(-ESTALE, "list the edits of", in_child);
 	rc = overlay_dirty(&map->overlay, &dirty);
 	if (rc)
 		return rc;
@@ -341,6 +390,8 @@ int snapmap_mut_rollback(struct snapmap_mut *map)
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "roll back", "handle must not be NULL");
+	if (spill_is_foreign(map->overlay.spill))
+		return error_set(-ESTALE, "roll back", in_child);
 	return overlay_rollback(&map->overlay);
 }
 
@@ -351,6 +402,8 @@ static int commit_options_read(const struct snapmap_mut *map, const struct snapm
 	*ret_flags = *ret_strategy = 0;
 	if (!map)
 		return error_set(-EINVAL, "commit", "handle must not be NULL");
+	if (spill_is_foreign(map->overlay.spill))
+		return error_set(-ESTALE, "commit", in_child);
 	if (!o)
 		return 0;
 	if (o->size != sizeof(*o))

@@ -66,6 +66,17 @@ int mapping_open(int fd, uint64_t size, bool editable, struct mapping *ret)
 	return 0;
 }
 
+int mapping_open_empty(size_t size, struct mapping *ret)
+{
+	size_t span = size ? page_up(size) : sys_page_size();
+	void *p;
+	int rc = sys_map(NULL, span, PROT_NONE, RESERVED, -1, 0, &p);
+
+	if (!rc)
+		*ret = (struct mapping){(char *)p, span};
+	return rc;
+}
+
 void mapping_close(struct mapping *mapping)
 {
 	if (mapping->base)

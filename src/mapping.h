@@ -18,6 +18,8 @@ size_t page_down(size_t n);
 /* Could a file of this size be mapped at all? -EFBIG if not. */
 int mapping_check_size(uint64_t size);
 int mapping_open(int fd, uint64_t size, bool editable, struct mapping *ret);
+/* Addresses for a file of this size, which hold nothing yet. */
+int mapping_open_empty(size_t size, struct mapping *ret);
 void mapping_close(struct mapping *mapping);
 int mapping_reserve(struct mapping *mapping, size_t span, struct mapping *ret_moved);
 /* Parts of an editable mapping; offsets and lengths in whole pages, length 0 does nothing. */

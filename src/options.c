@@ -8,10 +8,9 @@
 
 #define FLAGS_KNOWN \
 	(SNAPMAP_STRICT | SNAPMAP_NOFOLLOW | SNAPMAP_POPULATE | SNAPMAP_GUARD | SNAPMAP_INHERIT | SNAPMAP_SPILL)
-#define FLAGS_NOT_BUILT SNAPMAP_SPILL
 #define SOURCES_KNOWN (SNAPMAP_SOURCE_EXCLUSIVE * 2 - 1)
 
-int options_read(const struct snapmap_options *o, struct options *ret)
+static int read_all(const struct snapmap_options *o, struct options *ret)
 {
 	if (!o) {
 		*ret = (struct options){0};
@@ -23,8 +22,6 @@ int options_read(const struct snapmap_options *o, struct options *ret)
 		return error_set(-EINVAL, "open", "options.flags has unknown bits");
 	if ((o->source & ~SOURCES_KNOWN) || (o->source & (o->source - 1)))
 		return error_set(-EINVAL, "open", "options.source must be zero or exactly one known source");
-	if (o->flags & FLAGS_NOT_BUILT)
-		return error_set(-EOPNOTSUPP, "open", "SNAPMAP_SPILL is not built in");
 	*ret = (struct options){
 		.flags = o->flags,
 		.source = o->source,
@@ -34,4 +31,28 @@ int options_read(const struct snapmap_options *o, struct options *ret)
 		.progress_arg = o->progress_arg,
 	};
 	return 0;
+}
+
+int options_read(const struct snapmap_options *o, struct options *ret)
+{
+	struct options options;
+	int rc = read_all(o, &options);
+
+	if (!rc && (options.flags & SNAPMAP_SPILL))
+		rc = error_set(-EINVAL, "open", "SNAPMAP_SPILL is for handles that can be edited");
+	if (!rc)
+		*ret = options;
+	return rc;
+}
+
+int options_read_mut(const struct snapmap_options *o, struct options *ret)
+{
+	struct options options;
+	int rc = read_all(o, &options);
+
+	if (!rc && (options.flags & SNAPMAP_SPILL) && (options.flags & SNAPMAP_INHERIT))
+		rc = error_set(-EINVAL, "open", "SNAPMAP_SPILL and SNAPMAP_INHERIT exclude each other");
+	if (!rc)
+		*ret = options;
+	return rc;
 }

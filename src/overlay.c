@@ -13,18 +13,38 @@
 
 #include "sys.h"
 
-int overlay_open(struct image *image, bool guarded, struct overlay *ret)
+static int map_work_file(struct spill *spill, size_t size, struct mapping *ret)
 {
-	struct overlay o = {.image = *image, .debt = {.fd = -1}, .extents = image->extents};
+	int rc = mapping_open_empty(size, ret);
+
+	if (!rc)
+		rc = spill_put(spill, ret, 0, page_up(size));
+	if (!rc)
+		spill_moved(spill, ret);
+	return rc;
+}
+
+static void unmap(struct overlay *o)
+{
+	if (o->spill)
+		spill_close(o->spill, &o->mapping);
+	else
+		mapping_close(&o->mapping);
+}
+
+int overlay_open(struct image *image, struct spill *spill, bool guarded, struct overlay *ret)
+{
+	struct overlay o = {.image = *image, .spill = spill, .debt = {.fd = -1}, .extents = image->extents};
 	int rc = fork_generation(&o.generation);
 
 	if (!rc)
-		rc = mapping_open(image->fd, image->size, true, &o.mapping);
+		rc = spill ? map_work_file(spill, (size_t)image->size, &o.mapping)
+			   : mapping_open(image->fd, image->size, true, &o.mapping);
 	if (!rc && guarded)
 		rc = guard_add(&o.mapping, true, &o.live);
 	image->fd = -1;
 	if (rc) {
-		mapping_close(&o.mapping);
+		unmap(&o);
 		sys_close(o.image.fd);
 		return error_set(rc, "map", NULL);
 	}
@@ -37,13 +57,15 @@ void overlay_close(struct overlay *o)
 {
 	if (o->live)
 		registry_remove(o->live);
-	mapping_close(&o->mapping);
+	unmap(o);
 	close_fd(&o->image.fd);
 	undo_close(&o->debt);
 }
 
 int overlay_error(const struct overlay *o)
 {
+	if (spill_is_foreign(o->spill))
+		return -ESTALE;
 	return o->error ? o->error : guard_error(o->live);
 }
 
@@ -84,8 +106,7 @@ static int without_lost(const struct overlay *o, struct ranges *dirty)
 	return rc;
 }
 
-/* Sets the error sentence. */
-int overlay_dirty(const struct overlay *o, struct ranges *ret)
+static int find_private_pages(const struct overlay *o, struct ranges *ret)
 {
 	struct dirty_area area = area_of(o);
 	int rc = area.length ? dirty_find(&area, DIRTY_ANY, ret) : 0;
@@ -95,6 +116,14 @@ int overlay_dirty(const struct overlay *o, struct ranges *ret)
 		rc = without_debt(o, ret);
 	if (!rc && guard_error(o->live))
 		rc = without_lost(o, ret);
+	return rc;
+}
+
+/* Sets the error sentence. */
+int overlay_dirty(const struct overlay *o, struct ranges *ret)
+{
+	int rc = o->spill ? spill_dirty(o, ret) : find_private_pages(o, ret);
+
 	if (rc) {
 		ranges_free(ret);
 		return error_set(rc, "find the written pages of", NULL);
@@ -178,8 +207,14 @@ static void guard_only(struct overlay *o, struct live *live)
 static int fill_grown(struct overlay *o, const struct mapping *to, struct live *live, size_t size)
 {
 	size_t old_end = page_up(o->size);
-	int rc = to->base != o->mapping.base ? move_to(o, to, live) : 0;
+	int rc;
 
+	if (o->spill) {
+		rc = spill_grow(o, to, size);
+		guard_zero_again(live);
+		return rc;
+	}
+	rc = to->base != o->mapping.base ? move_to(o, to, live) : 0;
 	return rc ? rc : mapping_put_zeros(to, old_end, page_up(size) - old_end);
 }
 
@@ -216,21 +251,25 @@ static int grow(struct overlay *o, size_t size)
 		rc = mapping_reserve(&o->mapping, page_up(size), &to);
 	if (!rc)
 		rc = grow_into(o, &to, size);
-	if (!rc)
+	if (!rc && !o->spill)
 		zero_tail(o);
 	return rc;
 }
 
+static int shrink(struct overlay *o, size_t size)
+{
+	size_t end = page_up(size);
+
+	return o->spill ? spill_shrink(o, size) : mapping_put_nothing(&o->mapping, end, page_up(o->size) - end);
+}
+
 int overlay_resize(struct overlay *o, size_t size)
 {
-	int rc = 0;
+	int rc;
 
 	if (size > (size_t)PTRDIFF_MAX - sys_page_size())
 		return error_set(-EFBIG, "resize", NULL);
-	if (size > o->size)
-		rc = grow(o, size);
-	else
-		rc = mapping_put_nothing(&o->mapping, page_up(size), page_up(o->size) - page_up(size));
+	rc = size > o->size ? grow(o, size) : shrink(o, size);
 	if (rc)
 		return error_set(rc, "resize", NULL);
 	guard_cut(o->live, page_up(size));
@@ -243,7 +282,7 @@ int overlay_resize(struct overlay *o, size_t size)
 int overlay_remap(struct overlay *o)
 {
 	size_t end = page_up((size_t)o->image.size);
-	int rc = mapping_put_file(&o->mapping, o->image.fd, 0, end);
+	int rc = o->spill ? 0 : mapping_put_file(&o->mapping, o->image.fd, 0, end);
 
 	if (rc)
 		return rc;
@@ -257,6 +296,8 @@ int overlay_remap(struct overlay *o)
 
 int overlay_drop(struct overlay *o, const struct ranges *dirty)
 {
+	if (o->spill)
+		return 0;
 	for (size_t i = 0; i < dirty->n; i++) {
 		int rc = sys_drop_private(o->mapping.base + dirty->v[i].offset, page_up(dirty->v[i].length));
 
@@ -291,12 +332,24 @@ static int drop_all(struct overlay *o)
 }
 
 /* What the image still owes then is shown by private pages. */
-int overlay_rollback(struct overlay *o)
+static int drop_edits(struct overlay *o)
 {
 	bool owing = overlay_repay(o) != 0;
 	int rc = o->error ? o->error : drop_all(o);
 
-	if (!rc && owing)
-		rc = undo_load(&o->debt, o->mapping.base, o->image.size);
+	return rc || !owing ? rc : undo_load(&o->debt, o->mapping.base, o->image.size);
+}
+
+static int undo_edits(struct overlay *o)
+{
+	int rc = overlay_repay(o);
+
+	return rc ? rc : spill_rollback(o);
+}
+
+int overlay_rollback(struct overlay *o)
+{
+	int rc = o->spill ? undo_edits(o) : drop_edits(o);
+
 	return rc ? error_set(rc, "roll back", NULL) : 0;
 }

@@ -7,6 +7,7 @@
 #include "dirty.h"
 #include "guard.h"
 #include "mapping.h"
+#include "spill.h"
 #include "undo.h"
 
 /**
@@ -17,6 +18,8 @@
  * @kept: how many bytes of the image still count: the smallest size since the
  *	last commit or rollback. The first page_up(kept) bytes of the mapping are
  *	the image, those up to page_up(size) anonymous, the rest nothing.
+ * @spill: NULL, or a work file that has the present bytes, of which the mapping is one
+ *	then: there are no private pages, and the image lies beside it
  * @live: its entry in the registry, NULL unless it is guarded
  * @debt: what parts of the image should have and could not be given yet, by a failed
  *	commit that was to be put back or one that succeeded; private pages hide them
@@ -30,6 +33,7 @@ struct overlay {
 	struct image image;
 	struct mapping mapping;
 	struct live *live;
+	struct spill *spill;
 	size_t size;
 	size_t kept;
 	bool remap_due;
@@ -58,8 +62,8 @@ struct staged {
 /* fork.c. How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
 int fork_generation(unsigned *ret);
 
-/* Takes over the image, also if it fails. */
-int overlay_open(struct image *image, bool guarded, struct overlay *ret);
+/* Takes over the image and the work file, if there is one, also if it fails. */
+int overlay_open(struct image *image, struct spill *spill, bool guarded, struct overlay *ret);
 void overlay_close(struct overlay *overlay);
 /* The sticky error, or 0: its bytes may be wrong, and must not get anywhere. */
 int overlay_error(const struct overlay *overlay);

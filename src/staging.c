@@ -88,11 +88,11 @@ static int fill_from_image(const struct overlay *o, uint64_t length, int fd)
 static int flatten_into(const struct overlay *o, const struct ranges *dirty, struct image *image)
 {
 	size_t ranges;
-	int rc = fill_from_image(o, o->kept, image->fd);
+	int rc = o->spill ? spill_copy(o, image->fd) : fill_from_image(o, o->kept, image->fd);
 
 	if (!rc)
 		rc = sys_ftruncate(image->fd, o->size);
-	if (!rc)
+	if (!rc && !o->spill)
 		rc = write_dirty(o, dirty, image->fd, &ranges);
 	if (rc)
 		return error_set(rc, "write the new version of", NULL);
@@ -140,8 +140,12 @@ static int stage_fresh(struct overlay *o, int dirfd, struct staged *s)
 {
 	int rc;
 
-	if (!wants_memory(o))
-		return overlay_flatten(o, &s->dirty, dirfd, 0, &s->image);
+	if (!wants_memory(o)) {
+		rc = overlay_flatten(o, &s->dirty, dirfd, 0, &s->image);
+		if (!rc && o->spill)
+			s->image.linkable = s->image.linkable && o->spill->beside;
+		return rc;
+	}
 	s->image = o->image;
 	s->image.linkable = false;
 	s->image.unlimited = true;
@@ -170,7 +174,7 @@ static int save_undo(const struct overlay *o, const struct ranges *dirty, int di
 		rc = private_file_memory("snapmap-undo", &fd);
 	if (rc)
 		rc = new_file(o, dirfd, 0, &linkable, &fd);
-	if (rc)
+	if (rc && !o->spill)
 		rc = private_file_memory("snapmap-undo", &fd);
 	return rc ? rc : undo_save(o->image.fd, o->image.size, dirty, fd, ret);
 }
@@ -216,6 +220,8 @@ static void free_staged(struct staged *s)
 
 static bool must_be_fresh(const struct overlay *o, const struct staged *s)
 {
+	if (o->spill)
+		return spill_stages_fresh(o);
 	return o->kept < o->image.size || s->generation != o->generation ||
 	       (o->size > o->image.size && !o->image.unlimited && is_in_memory(o));
 }
@@ -243,11 +249,13 @@ int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct sta
 	int rc;
 
 	*dirty = (struct ranges){0};
+	if (o->spill)
+		dirfd = spill_stage_dir(o, dirfd);
 	rc = overlay_repay(o);
 	if (!rc)
 		rc = fork_generation(&s.generation);
 	s.fresh = must_be_fresh(o, &s);
-	if (!rc && o->image.source == SNAPMAP_SOURCE_REFLINK)
+	if (!rc && !o->spill && o->image.source == SNAPMAP_SOURCE_REFLINK)
 		spread(o, &s.dirty);
 	if (rc)
 		error_set(rc, "prepare the commit of", NULL);
@@ -287,7 +295,7 @@ void overlay_settle(struct overlay *o, struct staged *s)
 		o->generation = s->generation;
 	}
 	o->image = s->image;
-	if (!o->remap_due && end > old_end)
+	if (!o->spill && !o->remap_due && end > old_end)
 		rc = mapping_put_file(&o->mapping, o->image.fd, old_end, end - old_end);
 	if (!rc && !o->remap_due)
 		rc = overlay_drop(o, &s->dirty);
@@ -306,7 +314,7 @@ bool overlay_can_advance(const struct overlay *o)
 
 	if (o->size > o->kept && !o->image.unlimited && is_in_memory(o))
 		return false;
-	return o->debt.fd < 0 && !fork_generation(&s.generation) && s.generation == o->generation;
+	return !o->spill && o->debt.fd < 0 && !fork_generation(&s.generation) && s.generation == o->generation;
 }
 
 /* What the image should have is kept in memory until it can be written. The private pages stay. */
@@ -396,15 +404,16 @@ static int exchange_image(struct overlay *o, int fd)
 /* If that fails the handle's sticky error says that its bytes are not safe any more. */
 void overlay_detach(struct overlay *o, int dirfd, mode_t mode)
 {
+	int at = o->spill ? spill_stage_dir(o, dirfd) : dirfd;
 	bool linkable;
 	int fd = -1;
-	int rc = new_file(o, dirfd, mode, &linkable, &fd);
+	int rc = new_file(o, at, mode, &linkable, &fd);
 
 	if (!rc)
 		rc = fill_from_image(o, o->image.size, fd);
 	if (!rc)
 		rc = sys_ftruncate(fd, o->image.size);
-	if (!rc)
+	if (!rc && !o->spill)
 		rc = exchange_image(o, fd);
 	if (rc) {
 		sys_close(fd);
@@ -413,5 +422,5 @@ void overlay_detach(struct overlay *o, int dirfd, mode_t mode)
 	}
 	sys_close(o->image.fd);
 	o->image.fd = fd;
-	o->image.linkable = linkable;
+	o->image.linkable = linkable && (!o->spill || o->spill->beside);
 }

@@ -66,6 +66,9 @@ int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uin
 ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t length);
 int sys_count_extents(int fd, uint64_t *ret);
 int sys_count_extents_from(int fd, uint64_t offset, uint64_t *ret);
+struct fiemap_extent;
+#define SYS_EXTENTS_MAX 128 /* in one answer */
+int sys_list_extents(int fd, uint64_t offset, bool flush, struct fiemap_extent *extents, unsigned capacity);
 
 /* sys_exchange.c: exchanging the blocks of two files */
 #define SYS_FRESHNESS_WORDS 6
@@ -122,6 +125,7 @@ int sys_move_mapping(void *from, size_t length, void *to);
 int sys_drop_private(void *address, size_t length);
 int sys_no_hugepages(void *address, size_t length);
 void sys_not_dumped(void *address, size_t length);
+int sys_not_inherited(void *address, size_t length);
 int sys_protect(void *address, size_t length, int prot);
 int sys_share_mapping(void *from, size_t length, void *to);
 int sys_populate(const void *address, size_t length);

@@ -68,3 +68,23 @@ int sys_count_extents_from(int fd, uint64_t offset, uint64_t *ret)
 	*ret = map.fm_mapped_extents;
 	return 0;
 }
+
+/*
+ * The extents from the one at @offset on; as many as fit, and none behind the last.
+ * With @flush what is dirty is written out first. Returns their number.
+ */
+int sys_list_extents(int fd, uint64_t offset, bool flush, struct fiemap_extent *extents, unsigned capacity)
+{
+	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + SYS_EXTENTS_MAX * sizeof(*extents)];
+	struct fiemap *map = (struct fiemap *)room;
+
+	memset(map, 0, sizeof(*map));
+	map->fm_start = offset;
+	map->fm_length = FIEMAP_MAX_OFFSET - offset;
+	map->fm_flags = flush ? FIEMAP_FLAG_SYNC : 0;
+	map->fm_extent_count = capacity < SYS_EXTENTS_MAX ? capacity : SYS_EXTENTS_MAX;
+	if (ioctl(fd, FS_IOC_FIEMAP, map))
+		return -errno;
+	memcpy(extents, map->fm_extents, map->fm_mapped_extents * sizeof(*extents));
+	return (int)map->fm_mapped_extents;
+}

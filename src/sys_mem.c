@@ -98,6 +98,12 @@ void sys_not_dumped(void *address, size_t length)
 	madvise(address, length, MADV_DONTDUMP);
 }
 
+/* Not in a child of fork(), where the addresses are free then. */
+int sys_not_inherited(void *address, size_t length)
+{
+	return madvise(address, length, MADV_DONTFORK) ? -errno : 0;
+}
+
 int sys_protect(void *address, size_t length, int prot)
 {
 	return mprotect(address, length, prot) ? -errno : 0;

@@ -179,8 +179,8 @@ START_TEST(test_bad_options)
 		ck_assert(strstr(snapmap_last_error(), "source"));
 	}
 	o = good;
-	o.flags = SNAPMAP_SPILL;
-	ck_assert_int_eq(refused(_i, "f", &o), -EOPNOTSUPP);
+	o.flags = SNAPMAP_SPILL | (way_edits(_i) ? SNAPMAP_INHERIT : 0);
+	ck_assert_int_eq(refused(_i, "f", &o), -EINVAL);
 }
 END_TEST
 

@@ -125,6 +125,9 @@ static void sync_all(void)
 
 static void run_out_of_space(const struct way *w, bool cut)
 {
+	/* Its stores and its rollback need room as well. */
+	if (w->flags & SNAPMAP_SPILL)
+		return;
 	/* What could not be put back on the full disk is kept in a file of its own. */
 	struct scene s = {.cut = cut, .spare = 1};
 	int failures = 0;

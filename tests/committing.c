@@ -21,14 +21,26 @@
 
 /* --- ways */
 
+/* clang-format off */
 static const struct way ways[WAYS] = {
-	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false},	 {SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true},
-	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, false},	 {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true},
-	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false}, {SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, true},
-	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, false},	 {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, true},
-	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, false},	 {SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, true},
-	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, false}, {SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, true},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false, 0},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, false, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true, 0},
+	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false, 0},
+	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, true, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, false, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_CLONE, true, 0},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_CLONE, false, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, true, SNAPMAP_SPILL},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, false, 0},
+	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, true, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, false, 0},
+	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, true, 0},
 };
+/* clang-format on */
 
 const struct way *way_at(int i)
 {
@@ -38,7 +50,7 @@ const struct way *way_at(int i)
 	if (!test_fs()->reflink && w->source != SNAPMAP_SOURCE_AUTO)
 		return NULL;
 	/* What only says by name what is chosen anyway, or is not to be had. */
-	if (!test_fs()->exchange && i >= 8)
+	if (!test_fs()->exchange && i >= 12)
 		return NULL;
 	return w;
 }
@@ -62,7 +74,7 @@ bool way_is_atomic(const struct way *way)
 
 struct snapmap_mut *way_open(const struct way *way, const char *path)
 {
-	struct snapmap_options o = {.size = sizeof(o), .source = way->source};
+	struct snapmap_options o = {.size = sizeof(o), .flags = way->flags, .source = way->source};
 	struct snapmap_mut *map;
 
 	ck_ok(snapmap_mut_open(path, &o, &map));

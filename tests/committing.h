@@ -34,18 +34,20 @@
 /**
  * struct way - source, strategy, and which of the two calls
  * @closing: snapmap_mut_commit_and_close() instead of snapmap_mut_commit()
+ * @flags: SNAPMAP_* flags to open with
  */
 struct way {
 	uint32_t source;
 	uint32_t strategy;
 	bool closing;
+	uint32_t flags;
 };
 
 /*
  * Each test that is to hold for all ways runs WAYS times (tcase_add_loop_test),
  * and asks way_at(_i) for its way: NULL if that does not work on this row.
  */
-#define WAYS 12
+#define WAYS 16
 const struct way *way_at(int i);
 /* As test_skip(), but counts all ways as one. */
 #define skip_all_ways(...)                           \

@@ -59,9 +59,11 @@ struct snapmap_commit_options {
  *
  * Only permission to read is needed; commit needs more. The handle remembers the
  * directory, not its path: changing the working directory or renaming the
- * directory does no harm. It holds up to four descriptors.
+ * directory does no harm. It holds up to four descriptors, six with SNAPMAP_SPILL.
  *
- * Return: 0, or a negative errno as snapmap_open().
+ * Return: 0, or a negative errno as snapmap_open(); with SNAPMAP_SPILL also
+ * -EOPNOTSUPP if there is no directory on a disk for the work files, -ENOSPC if there
+ * is no room for them, and -EINVAL together with SNAPMAP_INHERIT.
  */
 int snapmap_mut_open(const char *path, const struct snapmap_options *options, struct snapmap_mut **ret);
 
@@ -137,7 +139,8 @@ int snapmap_mut_prefault(const struct snapmap_mut *map, uint64_t offset, uint64_
  *
  * Return: 0, -EFBIG if @size cannot be a file or a mapping at all, -ENOMEM if the
  * address space does not allow it, -EIO if a page that is needed for it cannot be
- * read; the handle is then as it was.
+ * read, with SNAPMAP_SPILL -ENOSPC or -EDQUOT if the disk is full, and -ESTALE in a
+ * child of fork(); the handle is then as it was.
  */
 int snapmap_mut_resize(struct snapmap_mut *map, size_t size);
 
@@ -150,10 +153,12 @@ int snapmap_mut_resize(struct snapmap_mut *map, size_t size);
  *
  * A range is made of whole pages, cut at the file's size. A page counts as
  * written also if the same bytes were stored. Growth that was never stored into
- * is not listed.
+ * is not listed. With SNAPMAP_SPILL the pages are listed that differ, which takes
+ * reading them, or all of the file where extents cannot be shared.
  *
  * Return: number of ranges there are, which may be more than @capacity, or
- * -EINVAL, -ENOMEM.
+ * -EINVAL, -ENOMEM; with SNAPMAP_SPILL also -EIO, -ENOSPC, and -ESTALE in a child of
+ * fork().
  */
 ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *ranges, size_t capacity);
 
@@ -163,10 +168,12 @@ ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *r
  *
  * Bytes and size are those of the snapshot again; the data pointer stays. Costs
  * time by what was written, not by the size. The sticky error stays, and so do the
- * zeros of pages that were lost.
+ * zeros of pages that were lost. With SNAPMAP_SPILL it costs time by the extents, or
+ * by the size where these cannot be shared.
  *
  * Return: 0, -EINVAL for NULL, -ENOMEM if the kernel refused a mapping (the
- * handle is then as it was).
+ * handle is then as it was). With SNAPMAP_SPILL also -ENOSPC, -EDQUOT or -EIO, after
+ * which some of the edits may be undone already, and -ESTALE in a child of fork().
  */
 int snapmap_mut_rollback(struct snapmap_mut *map);
 
@@ -199,6 +206,7 @@ int snapmap_mut_rollback(struct snapmap_mut *map);
  * -ENOENT if the handle has no name to commit to;
  * -EIO if bytes of the handle were lost (snapmap_info.error): the file is untouched;
  * -EINVAL for a NULL handle, unknown flags or strategy, wrong options size;
+ * -ESTALE for a handle with SNAPMAP_SPILL in a child of fork();
  * -ENOSPC, -EDQUOT, -EMFILE, -ENOMEM, -EIO.
  */
 int snapmap_mut_commit(struct snapmap_mut *map, const struct snapmap_commit_options *options);

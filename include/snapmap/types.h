@@ -27,7 +27,28 @@ struct snapmap_range {
 #define SNAPMAP_POPULATE (1u << 2) /* read every page during open; its errors fail the open */
 #define SNAPMAP_GUARD (1u << 3)	   /* pages that cannot be read become zeros and a sticky error: guard.h */
 #define SNAPMAP_INHERIT (1u << 4)  /* the bytes stay right in a child of fork() */
-#define SNAPMAP_SPILL (1u << 5)	   /* edits larger than memory; -EOPNOTSUPP where not built */
+#define SNAPMAP_SPILL (1u << 5)	   /* for editing: stored pages may go to a work file on a disk */
+
+/*
+ * SNAPMAP_SPILL lets edits be larger than memory and swap: the memory of the handle
+ * shows a nameless work file, to which the kernel writes stored pages when it runs
+ * short. Only for handles that can be edited, and not with SNAPMAP_INHERIT: -EINVAL.
+ *
+ * What it costs: where extents can be shared, next to nothing at open, and a commit
+ * or rollback takes time by the extents. Elsewhere the open makes two copies of the
+ * file, and a commit, a rollback and a list of edits read both. What differs counts
+ * as an edit, so storing the same bytes is none.
+ *
+ * Work files lie beside the file if that is on a disk and its directory can be
+ * written, else in tmpdir, $TMPDIR, /var/tmp, /tmp, $HOME or the working directory,
+ * the first that is on a disk; -EOPNOTSUPP if none is. A file on tmpfs can so be edited
+ * with little memory, but its new version is memory again.
+ *
+ * What is different: a store can need room on the disk, and is a SIGBUS if there is
+ * none. With SNAPMAP_GUARD the page becomes zeros and the handle gets the error -EIO.
+ * In a child of fork() the memory is out of reach (SIGSEGV), and every call but close
+ * fails with -ESTALE.
+ */
 
 /*
  * snapmap_options.source: zero, or exactly one of these.

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Running something with little memory: a control group, of either version, whichever is there. */
+#ifndef SNAPMAP_TESTS_MEMORY_LIMIT_H
+#define SNAPMAP_TESTS_MEMORY_LIMIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/**
+ * struct memory_limit - a group of processes
+ * @dir: its directory
+ */
+struct memory_limit {
+	char dir[400];
+};
+
+/* False, with the reason in @ret_why, if there is none to be had. */
+bool memory_limit_open(size_t bytes, struct memory_limit *ret, const char **ret_why);
+/* Puts the calling process in; for a child. False if that failed. */
+bool memory_limit_enter(const struct memory_limit *limit);
+/* Once nobody is in it any more. */
+void memory_limit_close(struct memory_limit *limit);
+
+#endif
