@@ -58,7 +58,7 @@ int sys_lease_take(int fd, pid_t owner)
 static void *take_and_end(void *arg)
 {
 	struct unheard *u = (struct unheard *)arg;
-	struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (pid_t)syscall(SYS_gettid)};
+	struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = sys_gettid()};
 
 	if (fcntl(u->fd, F_SETOWN_EX, &owner) || fcntl(u->fd, F_SETLEASE, F_RDLCK))
 		u->error = -errno;
@@ -66,24 +66,17 @@ static void *take_and_end(void *arg)
 }
 
 /*
- * The same, but nobody is told. The thread is born with all signals blocked, and a
- * break that comes before it ends stays pending with it and is lost with it.
+ * The same, but nobody is told. The thread has all signals blocked, and a break that
+ * comes before it ends stays pending with it and is lost with it.
  */
 int sys_lease_take_unheard(int fd)
 {
 	struct unheard u = {.fd = fd};
-	sigset_t all, before;
 	pthread_t thread;
-	int rc;
+	int rc = sys_thread_start(take_and_end, &u, &thread);
 
-	sigfillset(&all);
-	rc = pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (rc)
-		return -rc;
-	rc = pthread_create(&thread, NULL, take_and_end, &u);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc)
-		return -rc;
+		return rc;
 	pthread_join(thread, NULL);
 	return u.error;
 }
