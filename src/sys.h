@@ -79,8 +79,9 @@ void sys_lease_timer_set(timer_t timer, uint64_t ns);
 void sys_lease_timer_delete(timer_t timer);
 int sys_lease_break_time(void);
 
-/* sys_thread.c: threads of our own */
+/* sys_thread.c: threads of our own, and who a thread is */
 pid_t sys_gettid(void);
+uid_t sys_geteuid(void);
 void sys_thread_name(const char *name);
 int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 
@@ -109,6 +110,9 @@ int sys_memfd(const char *name);
 int sys_seal(int fd, int seals);
 int sys_seals(int fd);
 uint64_t sys_memory_size(void);
+
+/* sys_random.c: numbers that nobody can guess */
+int sys_random(uint64_t *ret);
 
 /* sys_futex.c: waiting for a word of memory */
 void sys_futex_wait(atomic_uint *word, unsigned value);
