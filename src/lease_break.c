@@ -184,6 +184,25 @@ void lease_lose(struct live *live, int error)
 	atomic_store(&live->lost, true);
 }
 
+/* From now on handles leave without the lock: none may be linked to another that is gone by then. */
+static void unlink_lives(struct leased *l)
+{
+	struct live *live, *next;
+
+	cds_list_for_each_entry_safe (live, next, &l->lives, in_file) {
+		cds_list_del_init(&live->in_file);
+	}
+}
+
+void lease_finish(struct leased *l, enum lease_state state)
+{
+	unlink_lives(l);
+	sys_close(l->fd);
+	l->fd = -1;
+	atomic_store(&l->state, state);
+	lease_unload(l->weight);
+}
+
 static void lose_all(struct leased *l, int error)
 {
 	struct live *live;

@@ -146,7 +146,7 @@ static void *run_keeper(void *arg)
 
 	(void)arg;
 	sys_thread_name("snapmap-keeper");
-	/* The first read-side section must not begin within a lock: see lease.c. */
+	/* The first read-side section must not begin within a lock: lease.c says why. */
 	rcu_read_lock();
 	rcu_read_unlock();
 	pthread_mutex_lock(&pool);
