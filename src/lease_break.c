@@ -38,18 +38,9 @@ static const char *directory_of(int fd, dev_t dev, char *buf, size_t size)
 	return sys_fstatat(AT_FDCWD, buf, 0, &st) || st.st_dev != dev ? NULL : buf;
 }
 
-static int make_image(struct leased *l, struct image *ret)
+/* -EIO: it does not have the size any more that it was leased with, so its bytes are not what they were. */
+static int check_file(const struct leased *l, struct stat *ret)
 {
-	struct options options = {.tmpdir = l->tmpdir, .progress = go_on, .progress_arg = l};
-	struct source_request request = {
-		.fd = l->fd,
-		.own_offset = true,
-		.dirfd = -1,
-		.fs = l->fs,
-		.options = &options,
-		.unchanging = true,
-	};
-	char path[PATH_MAX];
 	struct stat st;
 	int rc = sys_fstat(l->fd, &st);
 
@@ -58,8 +49,28 @@ static int make_image(struct leased *l, struct image *ret)
 	/* An application that closes descriptors that are not its own may have put another file there. */
 	if (st.st_dev != l->dev || st.st_ino != l->ino)
 		return -EBADF;
-	request.st = &st;
-	request.dir = directory_of(l->fd, st.st_dev, path, sizeof(path));
+	if ((uint64_t)st.st_size != l->size)
+		return -EIO;
+	*ret = st;
+	return 0;
+}
+
+static int make_image(struct leased *l, const struct stat *st, struct image *ret)
+{
+	struct options options = {.tmpdir = l->tmpdir, .progress = go_on, .progress_arg = l};
+	struct source_request request = {
+		.fd = l->fd,
+		.own_offset = true,
+		.dirfd = -1,
+		.st = st,
+		.fs = l->fs,
+		.options = &options,
+		.unchanging = true,
+	};
+	char path[PATH_MAX];
+	int rc;
+
+	request.dir = directory_of(l->fd, st->st_dev, path, sizeof(path));
 	error_begin("a leased file");
 	rc = image_open(&request, ret);
 	if (!rc && ret->size != l->size) {
@@ -69,10 +80,26 @@ static int make_image(struct leased *l, struct image *ret)
 	return rc;
 }
 
+static int read_all(struct leased *l, char *to)
+{
+	const size_t size = (size_t)l->size, most = (size_t)8 << 20;
+	size_t piece, got;
+	struct stat st;
+	int rc = 0;
+
+	for (size_t done = 0; !rc && done < size; done += piece) {
+		piece = size - done < most ? size - done : most;
+		rc = go_on(l, done, size) ? -ECANCELED : sys_pread_full(l->fd, to + done, piece, done, &got);
+		if (!rc && got != piece)
+			rc = -EIO;
+	}
+	return rc ? rc : check_file(l, &st);
+}
+
 /* The last resort, without descriptors or disk space. Not for what would fill the memory. */
 static int copy_to_memory(struct leased *l, struct stand_in *ret)
 {
-	size_t size = (size_t)l->size, span = page_up(size), got;
+	size_t size = (size_t)l->size, span = page_up(size);
 	void *p;
 	int rc;
 
@@ -81,13 +108,7 @@ static int copy_to_memory(struct leased *l, struct stand_in *ret)
 	rc = sys_map(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &p);
 	if (rc)
 		return rc;
-	for (size_t done = 0; !rc && done < size; done += got) {
-		size_t piece = size - done < (size_t)8 << 20 ? size - done : (size_t)8 << 20;
-
-		rc = go_on(l, done, size) ? -ECANCELED : sys_pread_full(l->fd, (char *)p + done, piece, done, &got);
-		if (!rc && !got)
-			rc = -EIO;
-	}
+	rc = read_all(l, (char *)p);
 	if (!rc)
 		rc = sys_protect(p, span, PROT_READ);
 	if (rc) {
@@ -102,14 +123,19 @@ static int copy_to_memory(struct leased *l, struct stand_in *ret)
 
 void lease_image(struct leased *l, struct stand_in *ret)
 {
-	int rc;
+	struct stand_in s = {0};
+	struct stat st;
+	int rc = check_file(l, &st);
 
-	*ret = (struct stand_in){0};
-	rc = make_image(l, &ret->image);
-	if (rc) {
-		ret->image = (struct image){.fd = -1};
-		ret->error = rc == -ECANCELED || rc == -EBADF || copy_to_memory(l, ret) ? rc : 0;
+	s.image.fd = -1;
+	s.error = rc ? rc : make_image(l, &st, &s.image);
+	/* Whatever the image failed for, but not a file that has changed. */
+	if (!rc && s.error) {
+		s.image = (struct image){.fd = -1};
+		if (s.error != -ECANCELED && !copy_to_memory(l, &s))
+			s.error = 0;
 	}
+	*ret = s;
 }
 
 static void drop_stand_in(struct stand_in *s)
