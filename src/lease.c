@@ -54,7 +54,7 @@ static int map_others(struct leased *l, bool guarded, struct mapping *ret_mappin
 	int rc = -EAGAIN;
 
 	pthread_mutex_lock(&l->lock);
-	if (atomic_load(&l->state) == LEASE_HELD)
+	if (atomic_load(&l->state) == LEASE_HELD && lease_fd(l) >= 0)
 		rc = map_into(l, guarded, ret_mapping, ret);
 	pthread_mutex_unlock(&l->lock);
 	return rc;
@@ -151,11 +151,12 @@ int lease_adopt(int *fd, const struct source_request *r, uint64_t size, uint64_t
  */
 static void close_lease(struct leased *l)
 {
+	int fd = lease_fd(l);
 	unsigned now;
 
 	if (fork_generation(&now) || now != l->generation)
-		sys_lease_end(l->fd);
-	sys_close(l->fd);
+		sys_lease_end(fd);
+	sys_close(fd);
 	l->fd = -1;
 }
 
@@ -179,7 +180,7 @@ static bool leave_lease(struct leased *l, struct live *live, struct mapping *map
 	 */
 	if (state == LEASE_BREAKING) {
 		lease_leave_table(l);
-		sys_lease_end(l->fd);
+		sys_lease_end(lease_fd(l));
 		return false;
 	}
 	atomic_store(&l->state, LEASE_ENDED);

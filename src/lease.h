@@ -30,7 +30,7 @@ enum lease_state {
  * struct leased - a file under a lease
  * @node: in the table, from the grant until the lease has ended
  * @dev, @ino: its identity, which cannot be used again while @fd is open
- * @fd: its description holds the lease
+ * @fd: its description holds the lease; to be used through lease_fd()
  * @size: size in bytes
  * @fs: its file system
  * @tmpdir: where an image may go, or NULL
@@ -106,6 +106,12 @@ struct leased *lease_find(dev_t dev, ino_t ino);
 /* False if the last one has left it already. */
 bool lease_get(struct leased *leased);
 void lease_put(struct leased *leased);
+/*
+ * Under its lock. The descriptor, or -1, which every use of it refuses: an application
+ * that closes descriptors that are not its own may have others in their place by now,
+ * also of the same file, also other leases of ours.
+ */
+int lease_fd(const struct leased *leased);
 /* No forks, and nothing new in the table. To be closed before entries are locked. */
 void lease_close_gate(void);
 void lease_open_gate(void);

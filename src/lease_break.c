@@ -42,13 +42,10 @@ static const char *directory_of(int fd, dev_t dev, char *buf, size_t size)
 static int check_file(const struct leased *l, struct stat *ret)
 {
 	struct stat st;
-	int rc = sys_fstat(l->fd, &st);
+	int rc = sys_fstat(lease_fd(l), &st);
 
 	if (rc)
 		return rc;
-	/* An application that closes descriptors that are not its own may have put another file there. */
-	if (st.st_dev != l->dev || st.st_ino != l->ino)
-		return -EBADF;
 	if ((uint64_t)st.st_size != l->size)
 		return -EIO;
 	*ret = st;
@@ -223,7 +220,7 @@ static void unlink_lives(struct leased *l)
 void lease_finish(struct leased *l, enum lease_state state)
 {
 	unlink_lives(l);
-	sys_close(l->fd);
+	sys_close(lease_fd(l));
 	l->fd = -1;
 	atomic_store(&l->state, state);
 	lease_unload(l->weight);
@@ -245,7 +242,7 @@ static void lose_all(struct leased *l, int error)
  */
 static bool was_held(const struct leased *l)
 {
-	int rc = sys_lease_end(l->fd);
+	int rc = sys_lease_end(lease_fd(l));
 
 	return !rc || rc == -EACCES;
 }
@@ -300,11 +297,11 @@ void lease_give_up(struct leased *l)
 
 	pthread_mutex_lock(&l->lock);
 	state = atomic_load(&l->state);
-	if (state == LEASE_HELD && sys_lease_held(l->fd)) {
+	if (state == LEASE_HELD && sys_lease_held(lease_fd(l))) {
 		l->broken_at = 0;
 	} else if ((state == LEASE_HELD || state == LEASE_BREAKING) && !atomic_load(&l->overdue)) {
 		lose_all(l, -ETIMEDOUT);
-		sys_lease_end(l->fd);
+		sys_lease_end(lease_fd(l));
 		atomic_store(&l->overdue, true);
 		ended = state == LEASE_HELD;
 		if (ended) {

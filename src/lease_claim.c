@@ -8,7 +8,7 @@
 /* The descriptor may be another file's by now: whoever acts upon it looks again under the lock. */
 static bool is_broken(const struct leased *l)
 {
-	return atomic_load(&l->state) == LEASE_HELD && !sys_lease_held(l->fd);
+	return atomic_load(&l->state) == LEASE_HELD && (!sys_lease_held(l->fd) || lease_fd(l) < 0);
 }
 
 static bool try_claim(struct leased *l)

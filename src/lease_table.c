@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "sys.h"
+
 #define BUCKETS 1024
 
 static struct cds_lfht *_Atomic table;
@@ -74,6 +76,14 @@ bool lease_get(struct leased *l)
 	while (refs && !atomic_compare_exchange_weak(&l->refs, &refs, refs + 1))
 		;
 	return refs;
+}
+
+int lease_fd(const struct leased *l)
+{
+	int fd = l->fd;
+	struct stat st;
+
+	return sys_lease_marked(fd) && !sys_fstat(fd, &st) && st.st_dev == l->dev && st.st_ino == l->ino ? fd : -1;
 }
 
 struct leased *lease_find(dev_t dev, ino_t ino)

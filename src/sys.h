@@ -70,6 +70,7 @@ int sys_count_extents(int fd, uint64_t *ret);
 int sys_lease_take(int fd, pid_t owner);
 int sys_lease_take_unheard(int fd);
 bool sys_lease_held(int fd);
+bool sys_lease_marked(int fd);
 void sys_lease_drop(int fd);
 int sys_lease_end(int fd);
 int sys_lease_wait(int ms, int *ret_fd);

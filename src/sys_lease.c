@@ -41,7 +41,9 @@ struct unheard {
 
 /*
  * Takes a read lease on @fd, which must be an open file description of ours
- * alone, opened read-only. Breaks are told to the thread @owner.
+ * alone, opened read-only. Breaks are told to the thread @owner. The description is
+ * marked by O_NONBLOCK, which hardly anybody gives to regular files, and which stays
+ * when the lease has ended: the kernel then forgets owner and signal.
  *
  * Return: 0, -EAGAIN if the file is open for writing anywhere, -EACCES if the
  * caller neither owns it nor has CAP_LEASE, -EINVAL where there are no leases.
@@ -50,7 +52,8 @@ int sys_lease_take(int fd, pid_t owner)
 {
 	struct f_owner_ex to = {.type = F_OWNER_TID, .pid = owner};
 
-	if (fcntl(fd, F_SETOWN_EX, &to) || fcntl(fd, F_SETSIG, LEASE_SIGNAL) || fcntl(fd, F_SETLEASE, F_RDLCK))
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) || fcntl(fd, F_SETOWN_EX, &to) || fcntl(fd, F_SETSIG, LEASE_SIGNAL) ||
+	    fcntl(fd, F_SETLEASE, F_RDLCK))
 		return -errno;
 	return 0;
 }
@@ -85,6 +88,14 @@ int sys_lease_take_unheard(int fd)
 bool sys_lease_held(int fd)
 {
 	return fcntl(fd, F_GETLEASE) == F_RDLCK;
+}
+
+/* Whether sys_lease_take() may have taken a lease on this open file description, ended or not. */
+bool sys_lease_marked(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & (O_ACCMODE | O_NONBLOCK)) == (O_RDONLY | O_NONBLOCK);
 }
 
 void sys_lease_drop(int fd)
