@@ -170,25 +170,37 @@ bool lease_give_spare(void)
 	return p;
 }
 
-static int put_once(const struct live *live, const struct stand_in *s)
+struct putting {
+	const struct stand_in *stand_in;
+	char *base;
+};
+
+static int put_once(const struct putting *p, size_t offset, size_t length)
 {
-	void *p;
+	const struct stand_in *s = p->stand_in;
+	void *mapped;
 
 	if (s->memory)
-		return sys_share_mapping(s->memory, live->mapping.span, live->mapping.base);
-	return sys_map(live->mapping.base, live->mapping.span, PROT_READ, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
-		       s->image.fd, 0, &p);
+		return sys_share_mapping((char *)s->memory + offset, length, p->base + offset);
+	return sys_map(p->base + offset, length, PROT_READ, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, s->image.fd,
+		       offset, &mapped);
+}
+
+static int put_run(void *arg, size_t offset, size_t length)
+{
+	const struct putting *p = (const struct putting *)arg;
+	int rc = put_once(p, offset, length);
+
+	if (rc == -ENOMEM && lease_give_spare())
+		rc = put_once(p, offset, length);
+	return rc;
 }
 
 static int put(struct live *live, const struct stand_in *s)
 {
-	int rc = put_once(live, s);
+	struct putting p = {s, live->mapping.base};
+	int rc = guard_put_around(live, put_run, &p);
 
-	if (rc == -ENOMEM && lease_give_spare())
-		rc = put_once(live, s);
-	/* What has been zeros once stays so. */
-	if (!rc)
-		guard_zero_again(live);
 	lease_keep_spare();
 	return rc;
 }

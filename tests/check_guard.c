@@ -630,51 +630,6 @@ START_TEST(test_created_file_is_guarded)
 }
 END_TEST
 
-/* --- for the lease, which puts images in the place of others */
-
-static int make_image(char c)
-{
-	char page[PAGE];
-	int fd = memfd_create("image", MFD_CLOEXEC);
-
-	memset(page, c, PAGE);
-	for (size_t i = 0; i < PAGES; i++)
-		ck_assert_int_eq(pwrite(fd, page, PAGE, (off_t)(i * PAGE)), PAGE);
-	return fd;
-}
-
-START_TEST(test_new_image_does_not_bring_lost_pages_back)
-{
-	int first = make_image('a'), second = make_image('b');
-	struct mapping m;
-	struct live *live;
-
-	ck_assert_int_eq(mapping_open(first, SIZE, false, &m), 0);
-	ck_assert_int_eq(guard_add(&m, false, &live), 0);
-	ck_assert_int_eq(m.base[0], 'a');
-	ck_assert_sys(ftruncate(first, (off_t)(GOOD * PAGE)));
-	ck_assert(is_zero(m.base + 9 * PAGE, PAGE) && is_zero(m.base + 15 * PAGE, PAGE));
-	ck_assert(mmap(m.base, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, second, 0) == m.base);
-	guard_zero_again(live);
-	ck_assert(is_zero(m.base + 9 * PAGE, PAGE) && is_zero(m.base + 15 * PAGE, PAGE));
-	ck_assert(m.base[8 * PAGE] == 'b' && m.base[10 * PAGE] == 'b' && m.base[14 * PAGE] == 'b');
-	ck_assert_int_eq(guard_error(live), -EIO);
-
-	ck_assert_int_eq(guard_zero_all(live, -ESTALE), 0);
-	ck_assert(is_zero(m.base, SIZE));
-	/* The first error is the one that tells. */
-	ck_assert_int_eq(guard_error(live), -EIO);
-	ck_assert(mmap(m.base, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, second, 0) == m.base);
-	guard_zero_again(live);
-	ck_assert(is_zero(m.base, SIZE));
-	registry_remove(live);
-	mapping_close(&m);
-	close(first);
-	close(second);
-	retire_flush();
-}
-END_TEST
-
 static void add_guard(TCase *tc)
 {
 	tcase_add_test(tc, test_lost_pages_are_zeros);
@@ -698,7 +653,6 @@ static void add_guard(TCase *tc)
 	tcase_add_test(tc, test_nothing_stays);
 	tcase_add_test(tc, test_without_guard_it_is_a_signal);
 	tcase_add_test(tc, test_created_file_is_guarded);
-	tcase_add_test(tc, test_new_image_does_not_bring_lost_pages_back);
 }
 
 Suite *test_suite(void)
