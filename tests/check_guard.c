@@ -300,6 +300,27 @@ static void join(struct member *members)
 		pthread_join(members[i].thread, NULL);
 }
 
+/* A handle, and threads that work on it until they are told to stop. */
+static struct snapmap_mut *open_for_team(struct member *members, struct team *team, void *(*work)(void *))
+{
+	struct snapmap_mut *map = open_failing("f", SNAPMAP_GUARD, GOOD);
+
+	atomic_store(&team->stop, false);
+	team->data = (char *)snapmap_mut_data(map);
+	start(members, team, work);
+	return map;
+}
+
+/* Nothing moved meanwhile, and nobody saw a wrong byte. */
+static void stop_and_close(struct member *members, struct team *team, struct snapmap_mut *map)
+{
+	atomic_store(&team->stop, true);
+	join(members);
+	ck_assert_int_eq(atomic_load(&team->wrong), 0);
+	ck_assert_ptr_eq(snapmap_mut_data(map), team->data);
+	snapmap_mut_close(map);
+}
+
 /* Every thread stores its own byte into each lost page, all at once. */
 static void *store_at_once(void *arg)
 {
@@ -350,7 +371,7 @@ static void *read_until_told(void *arg)
 	return NULL;
 }
 
-/* Loads may go on meanwhile, as long as the memory does not move. */
+/* Loads may go on meanwhile, as long as the memory does not move: there is room to grow into. */
 START_TEST(test_readers_during_resize_and_rollback)
 {
 	struct member members[THREADS];
@@ -368,11 +389,7 @@ START_TEST(test_readers_during_resize_and_rollback)
 		if (i % 3 == 0)
 			ck_assert_ok(snapmap_mut_rollback(map));
 	}
-	atomic_store(&team.stop, true);
-	join(members);
-	ck_assert_int_eq(atomic_load(&team.wrong), 0);
-	ck_assert_ptr_eq(snapmap_mut_data(map), team.data);
-	snapmap_mut_close(map);
+	stop_and_close(members, &team, map);
 }
 END_TEST
 
@@ -401,20 +418,14 @@ START_TEST(test_opens_while_others_fault)
 
 	make_file();
 	for (int round = 0; round < (row_is_slow() ? 1 : 3); round++) {
-		struct snapmap_mut *map = open_failing("f", SNAPMAP_GUARD, GOOD);
+		struct snapmap_mut *map = open_for_team(readers, &team, read_until_told);
 
-		atomic_store(&team.stop, false);
-		team.data = (char *)snapmap_mut_data(map);
-		start(readers, &team, read_until_told);
 		start(members, &team, open_and_close);
 		join(members);
 		for (int i = 0; i < 100; i++)
 			ck_assert_ok(snapmap_mut_rollback(map));
-		atomic_store(&team.stop, true);
-		join(readers);
-		snapmap_mut_close(map);
+		stop_and_close(readers, &team, map);
 	}
-	ck_assert_int_eq(atomic_load(&team.wrong), 0);
 }
 END_TEST
 
@@ -466,14 +477,10 @@ START_TEST(test_fork_while_others_fault)
 	struct snapmap_mut *map;
 
 	make_file();
-	map = open_failing("f", SNAPMAP_GUARD, GOOD);
-	team.data = (char *)snapmap_mut_data(map);
-	start(members, &team, handle_until_told);
+	map = open_for_team(members, &team, handle_until_told);
 	for (int i = 0; i < 30; i++)
 		ck_assert_int_eq(death_of(touch_and_close, map), 0);
-	atomic_store(&team.stop, true);
-	join(members);
-	snapmap_mut_close(map);
+	stop_and_close(members, &team, map);
 }
 END_TEST
 
