@@ -9,12 +9,8 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
-#include "failing.h"
+#include "guarded.h"
 #include "overlay.h"
-
-#define PAGES ((size_t)16)
-#define GOOD ((size_t)8)
-#define SIZE (PAGES * PAGE)
 
 static int make_image(char c)
 {
@@ -61,14 +57,6 @@ END_TEST
 
 /* --- all that is not lost, in one step for each run */
 
-static int fault_at(void *address)
-{
-	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
-
-	info.si_addr = address;
-	return snapmap_guard_handle(SIGBUS, &info);
-}
-
 struct runs {
 	struct ranges ranges;
 	size_t most; /* then it fails */
@@ -105,9 +93,10 @@ START_TEST(test_images_are_put_around_lost_pages)
 	m.base = (char *)mmap(NULL, m.span, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_int_eq(guard_add(&m, false, &live), 0);
 	expect_runs(live, all, 1);
-	ck_assert(fault_at(m.base) && fault_at(m.base + 2 * PAGE) && fault_at(m.base + 199 * PAGE));
+	ck_assert(handle_fault_at(m.base) && handle_fault_at(m.base + 2 * PAGE) &&
+		  handle_fault_at(m.base + 199 * PAGE));
 	for (size_t page = 64; page < 130; page++)
-		ck_assert(fault_at(m.base + page * PAGE));
+		ck_assert(handle_fault_at(m.base + page * PAGE));
 	expect_runs(live, some, 3);
 	ck_assert_int_eq(guard_zero_all(live, -ESTALE), 0);
 	expect_runs(live, NULL, 0);
@@ -168,7 +157,7 @@ static void break_lease(bool without_descriptors)
 	ck_assert_sys(setrlimit(RLIMIT_NOFILE, &before));
 }
 
-static void check_pages(const char *data, const char *want)
+static void check_pages(const char *data)
 {
 	bool is_lost[PAGES] = {false};
 
@@ -176,28 +165,26 @@ static void check_pages(const char *data, const char *want)
 		is_lost[lost[i]] = true;
 	for (size_t page = 0; page < PAGES; page++)
 		ck_assert(is_lost[page] ? is_zero(data + page * PAGE, PAGE)
-					: page_is(data + page * PAGE, want + page * PAGE));
+					: page_is(data + page * PAGE, bytes + page * PAGE));
 }
 
 START_TEST(test_lost_pages_are_zeros_while_a_lease_breaks)
 {
 	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_GUARD, .source = SNAPMAP_SOURCE_LEASE};
-	static char want[SIZE];
 	struct snapmap_info info;
 	struct snapmap *map;
 
 	if (!row_leases())
 		test_skip("no leases here");
-	test_fill(want, SIZE, 1);
 	for (int round = 0; round < 20; round++) {
 		struct reader r = {.stop = false};
 
-		test_write_file("f", want, SIZE);
+		make_file();
 		ck_assert_ok(snapmap_open("f", &o, &map));
 		r.data = (const char *)snapmap_data(map);
 		for (size_t i = 0; i < LOST; i++)
-			ck_assert(fault_at((void *)(uintptr_t)(r.data + lost[i] * PAGE)));
-		check_pages(r.data, want);
+			ck_assert(handle_fault_at((void *)(uintptr_t)(r.data + lost[i] * PAGE)));
+		check_pages(r.data);
 		ck_assert_int_eq(pthread_create(&r.thread, NULL, read_lost_pages, &r), 0);
 		break_lease(_i);
 		ck_assert_ok(snapmap_get_info(map, &info));
@@ -206,7 +193,7 @@ START_TEST(test_lost_pages_are_zeros_while_a_lease_breaks)
 		ck_assert_uint_eq(atomic_load(&r.wrong), 0);
 		ck_assert_uint_eq(info.lease, SNAPMAP_LEASE_IMAGED);
 		ck_assert_int_eq(info.error, -EIO);
-		check_pages(r.data, want);
+		check_pages(r.data);
 		snapmap_close(map);
 	}
 }

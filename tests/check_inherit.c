@@ -5,11 +5,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include "opening.h"
 
 #define N 30000

@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include "opening.h"
 #include "stress.h"
