@@ -107,9 +107,9 @@ struct leased *lease_find(dev_t dev, ino_t ino);
 bool lease_get(struct leased *leased);
 void lease_put(struct leased *leased);
 /*
- * Under its lock. The descriptor, or -1, which every use of it refuses: an application
- * that closes descriptors that are not its own may have others in their place by now,
- * also of the same file, also other leases of ours.
+ * The descriptor, or -1, which every use of it refuses: an application that closes
+ * descriptors that are not its own may have others in their place by now, also of the
+ * same file, also other leases of ours. Without the lock of the entry it is a guess.
  */
 int lease_fd(const struct leased *leased);
 /* No forks, and nothing new in the table. To be closed before entries are locked. */

