@@ -26,6 +26,7 @@ int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
 int sys_dup(int fd);
 void sys_close(int fd);
 int sys_fd_flags(int fd);
+void sys_set_nonblock(int fd);
 int sys_fstat(int fd, struct stat *ret);
 int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount, bool *ret_verity);
 int sys_fstat_fresh(int fd, struct stat *ret);

@@ -41,9 +41,7 @@ struct unheard {
 
 /*
  * Takes a read lease on @fd, which must be an open file description of ours
- * alone, opened read-only. Breaks are told to the thread @owner. The description is
- * marked by O_NONBLOCK, which hardly anybody gives to regular files, and which stays
- * when the lease has ended: the kernel then forgets owner and signal.
+ * alone, opened with O_RDONLY and O_NONBLOCK. Breaks are told to the thread @owner.
  *
  * Return: 0, -EAGAIN if the file is open for writing anywhere, -EACCES if the
  * caller neither owns it nor has CAP_LEASE, -EINVAL where there are no leases.
@@ -52,8 +50,7 @@ int sys_lease_take(int fd, pid_t owner)
 {
 	struct f_owner_ex to = {.type = F_OWNER_TID, .pid = owner};
 
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) || fcntl(fd, F_SETOWN_EX, &to) || fcntl(fd, F_SETSIG, LEASE_SIGNAL) ||
-	    fcntl(fd, F_SETLEASE, F_RDLCK))
+	if (fcntl(fd, F_SETOWN_EX, &to) || fcntl(fd, F_SETSIG, LEASE_SIGNAL) || fcntl(fd, F_SETLEASE, F_RDLCK))
 		return -errno;
 	return 0;
 }
@@ -90,7 +87,11 @@ bool sys_lease_held(int fd)
 	return fcntl(fd, F_GETLEASE) == F_RDLCK;
 }
 
-/* Whether sys_lease_take() may have taken a lease on this open file description, ended or not. */
+/*
+ * Whether sys_lease_take() may have taken a lease on this open file description, ended
+ * or not. Told by O_NONBLOCK, which hardly anybody gives to a regular file: owner and
+ * signal are forgotten by the kernel when a lease ends.
+ */
 bool sys_lease_marked(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);

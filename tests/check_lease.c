@@ -59,6 +59,31 @@ START_TEST(test_file_is_leased_again_after_a_writer)
 }
 END_TEST
 
+/* All leases are looked at when one breaks, also those of files that were opened anew. */
+START_TEST(test_lease_of_a_descriptor_lasts)
+{
+	struct snapmap *map, *other;
+	int fd;
+
+	need_leases();
+	make("f");
+	make("g");
+	fd = open("f", O_RDONLY | O_CLOEXEC);
+	ck_assert_ok(snapmap_open_fd(fd, NULL, &map));
+	close(fd);
+	other = open_one("g");
+	have_it_spoiled("g");
+	ck_assert_uint_eq(lease_of(other), SNAPMAP_LEASE_IMAGED);
+	snapmap_close(other);
+	/* Whoever breaks this one comes after that look. */
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
+	have_it_spoiled("f");
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_IMAGED);
+	ck_assert(is_right(map));
+	snapmap_close(map);
+}
+END_TEST
+
 START_TEST(test_last_close_ends_the_lease)
 {
 	need_leases();
@@ -363,6 +388,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, test_handles_share_one_descriptor_and_its_end);
 	tcase_add_test(tc, test_file_is_leased_again_after_a_writer);
+	tcase_add_test(tc, test_lease_of_a_descriptor_lasts);
 	tcase_add_test(tc, test_last_close_ends_the_lease);
 	tcase_add_test(tc, test_writer_that_does_not_wait);
 	tcase_add_test(tc, test_writers_that_are_there_already);

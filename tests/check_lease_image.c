@@ -22,7 +22,7 @@ static void lease_file(struct leased *ret)
 
 	test_fill(bytes, SIZE, test_seed());
 	test_write_file("f", bytes, SIZE);
-	*ret = (struct leased){.fd = open("f", O_RDONLY | O_CLOEXEC), .size = SIZE, .refs = 2};
+	*ret = (struct leased){.fd = open("f", O_RDONLY | O_NONBLOCK | O_CLOEXEC), .size = SIZE, .refs = 2};
 	ck_assert_sys(ret->fd);
 	ck_assert_int_eq(sys_lease_take(ret->fd, sys_gettid()), 0);
 	ck_assert_sys(fstat(ret->fd, &st));
