@@ -12,11 +12,10 @@
  *  1. The kernel grants a read lease only if no open file description and no
  *     mapping in the whole system may write to the inode: a shared writable mapping
  *     keeps its description, and so the count of writers, also after close(2).
- *     Files that the kernel makes itself (memfd) have writers that are not counted, and
- *     are not leased. The
- *     check and the grant are made under the lock that an open for writing takes
- *     when it looks for leases, after it has counted itself: one of the two sees the
- *     other.
+ *     Files that the kernel makes itself (memfd) have writers that are not counted,
+ *     and are not leased. The check and the grant are made under the lock that an
+ *     open for writing takes when it looks for leases, after it has counted itself:
+ *     one of the two sees the other.
  *  2. From the grant on every way to change bytes begins with an open for writing or
  *     with truncate(2). Both look for leases first, and wait (or fail, O_NONBLOCK).
  *     The exception is open(2) with O_RDONLY and O_TRUNC, which cuts a file without a

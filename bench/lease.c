@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <snapmap.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "bench/files.h"
@@ -27,33 +28,29 @@ static int open_leased(const char *path, struct snapmap **ret)
 	return snapmap_open(path, &options, ret);
 }
 
-static int run_open(void *state, double *ret)
+static int run_to_close(const struct job *job, bool sum, double *ret)
 {
-	const struct job *job = (const struct job *)state;
 	struct snapmap *map;
 	double begin = harness_now();
 	int rc = open_leased(job->path, &map);
 
 	if (rc)
 		return rc;
+	if (sum)
+		bytes_sum(snapmap_data(map), snapmap_size(map));
 	snapmap_close(map);
 	*ret = harness_now() - begin;
 	return 0;
 }
 
+static int run_open(void *state, double *ret)
+{
+	return run_to_close((const struct job *)state, false, ret);
+}
+
 static int run_sum(void *state, double *ret)
 {
-	const struct job *job = (const struct job *)state;
-	struct snapmap *map;
-	double begin = harness_now();
-	int rc = open_leased(job->path, &map);
-
-	if (rc)
-		return rc;
-	bytes_sum(snapmap_data(map), snapmap_size(map));
-	snapmap_close(map);
-	*ret = harness_now() - begin;
-	return 0;
+	return run_to_close((const struct job *)state, true, ret);
 }
 
 /* From the writer's open to its success. */

@@ -11,7 +11,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base.h"
 #include "sys.h"
@@ -44,7 +43,7 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 /* FNV-1a. Who asks matters, for not everybody may write everywhere. */
 static uint64_t key_of_mount(const struct imaging_request *r)
 {
-	uint64_t hash = mix(mix(0xcbf29ce484222325, r->mount), geteuid());
+	uint64_t hash = mix(mix(0xcbf29ce484222325, r->mount), sys_geteuid());
 
 	return hash ? hash : 1;
 }

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base.h"
 #include "sys.h"
@@ -39,7 +38,7 @@ static int create_and_unlink(int dirfd, const char *dir, mode_t mode)
 		uint64_t number;
 		int fd;
 
-		if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		if (sys_random(&number))
 			return -EIO;
 		if (snprintf(path, sizeof(path), "%s/.snapmap-private-%016llx", dir, (unsigned long long)number) >=
 		    (int)sizeof(path))

@@ -198,6 +198,24 @@ void guard_zero_again(struct live *live)
 	latch_give(&mask);
 }
 
+int guard_put_around(struct live *live, int (*put)(void *arg, size_t offset, size_t length), void *arg)
+{
+	size_t size = sys_page_size(), n, page, end;
+	sigset_t mask;
+	int rc = 0;
+
+	if (!live->guarded)
+		return put(arg, 0, live->mapping.span);
+	latch_take(&mask);
+	n = page_count(live);
+	for (page = next_page(live, 0, false); !rc && page < n; page = next_page(live, end, false)) {
+		end = atomic_load(&live->zeroed) ? next_page(live, page, true) : n;
+		rc = put(arg, page * size, (end - page) * size);
+	}
+	latch_give(&mask);
+	return rc;
+}
+
 void guard_inherit(struct live *to, struct live *from)
 {
 	size_t page, n;

@@ -17,6 +17,11 @@ void guard_inherit(struct live *to, struct live *from);
 int guard_error(struct live *live);
 /* After something was mapped over lost pages: they show zeros again. */
 void guard_zero_again(struct live *live);
+/*
+ * Has @put map something over all that is not lost, run by run, until it fails: a page
+ * that has been zeros once is zeros all the time. It is called under the latch.
+ */
+int guard_put_around(struct live *live, int (*put)(void *arg, size_t offset, size_t length), void *arg);
 /* What lies behind the first @length bytes is no part of the handle any more. */
 void guard_cut(struct live *live, size_t length);
 /* The whole mapping becomes zeros, and the handle gets the error. 0 or -ENOMEM. */

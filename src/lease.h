@@ -3,9 +3,13 @@
  * Files that are mapped under a lease: one entry, with one descriptor, for each
  * inode, shared by its handles.
  *
- *   lease.c        the table, and what handles ask of it
+ *   lease.c        what handles ask
+ *   lease_terms.c  who may take a lease
+ *   lease_table.c  where the entries are found
+ *   lease_claim.c  which leases break, for the threads
  *   lease_break.c  an image takes the place of the file
  *   lease_watch.c  the threads that wait for breaks and serve them
+ *   lease_fork.c   what a child of fork() is left with
  */
 #ifndef SNAPMAP_LEASE_H
 #define SNAPMAP_LEASE_H
@@ -26,7 +30,7 @@ enum lease_state {
  * struct leased - a file under a lease
  * @node: in the table, from the grant until the lease has ended
  * @dev, @ino: its identity, which cannot be used again while @fd is open
- * @fd: its description holds the lease
+ * @fd: its description holds the lease; to be used through lease_fd()
  * @size: size in bytes
  * @fs: its file system
  * @tmpdir: where an image may go, or NULL
@@ -74,8 +78,7 @@ struct lease_hold {
 	struct live *live;
 };
 
-/* For handles: lease.c. Quiet. */
-extern const struct lease_terms lease_terms;
+/* lease.c. For handles; quiet. */
 /* Maps a file that is leased already. -ENOENT if it is not. */
 int lease_share(const struct stat *st, bool guarded, struct mapping *ret_mapping, struct lease_hold *ret);
 /*
@@ -88,23 +91,45 @@ int lease_adopt(int *fd, const struct source_request *request, uint64_t size, ui
 void lease_leave(struct lease_hold *hold, struct mapping *mapping);
 void lease_get_info(const struct lease_hold *hold, struct snapmap_info *ret);
 
-/* For the threads: lease.c. Claims a file whose lease breaks, @hint first, if it is not -1. NULL if there is none. */
+/* lease_terms.c */
+extern const struct lease_terms lease_terms;
+/* A lease of this weight has ended; or, in a child of fork(), all have. */
+void lease_unload(uint64_t weight);
+void lease_unload_all(void);
+
+/* lease_table.c */
+int lease_make_table(void);
+/* NULL before that. To be walked in read-side sections. */
+struct cds_lfht *lease_table(void);
+/* The entry of a file, to be put back, or NULL. Waits for nobody. Only when there is a table. */
+struct leased *lease_find(dev_t dev, ino_t ino);
+/* False if the last one has left it already. */
+bool lease_get(struct leased *leased);
+void lease_put(struct leased *leased);
+/*
+ * The descriptor, or -1, which every use of it refuses: an application that closes
+ * descriptors that are not its own may have others in their place by now, also of the
+ * same file, also other leases of ours. Without the lock of the entry it is a guess.
+ */
+int lease_fd(const struct leased *leased);
+/* No forks, and nothing new in the table. To be closed before entries are locked. */
+void lease_close_gate(void);
+void lease_open_gate(void);
+/* Within the gate. Returns the entry that is in the table then: this, or another of the same file, to be put back. */
+struct leased *lease_enter_table(struct leased *leased);
+/*
+ * Under its lock. No open finds it from now on, and no fork, which would close the
+ * descriptor for the child. So whoever has not given the lease up by then does it
+ * before the gate is opened, or before the lock is.
+ */
+void lease_leave_table(struct leased *leased);
+
+/* lease_claim.c. Claims a file whose lease breaks, @hint first, if it is not -1. NULL if there is none. */
 struct leased *lease_claim(int hint);
 /* How many breaks nobody serves yet. */
 unsigned lease_count_waiting(void);
 /* Gives up all whose break is older than @ns, served or not. */
 void lease_end_overdue(uint64_t ns);
-/*
- * Under the lock: no open finds it from now on; and the lease has ended, which
- * lease_watch_leave() is to follow, outside of it. A fork waits for the lock of what is
- * in the table: between the two the gate must be closed, if the first comes first.
- */
-void lease_leave_table(struct leased *leased);
-void lease_finish(struct leased *leased, enum lease_state state);
-void lease_put(struct leased *leased);
-/* No forks, and nothing new in the table. To be closed before entries are locked. */
-void lease_close_gate(void);
-void lease_open_gate(void);
 
 /**
  * struct stand_in - what takes the place of a leased file
@@ -129,6 +154,11 @@ void lease_give_up(struct leased *leased);
 /* Keeps something to give back when there are no mappings left. */
 void lease_keep_spare(void);
 bool lease_give_spare(void);
+/*
+ * Under the lock. The lease has ended, and the entry goes over to its last state;
+ * lease_watch_leave() is to follow, outside of the lock.
+ */
+void lease_finish(struct leased *leased, enum lease_state state);
 /* Under the lock. Nobody reads these bytes any more; a guarded mapping becomes zeros. */
 void lease_lose(struct live *live, int error);
 
@@ -145,7 +175,7 @@ void lease_watch_lock(void);
 void lease_watch_unlock(void);
 void lease_watch_forget(void); /* in a child of fork(), which has none of the threads */
 
-/* Around fork(), by fork.c. */
+/* lease_fork.c. Around fork(), by fork.c. */
 void lease_before_fork(void);
 void lease_after_fork(void);
 void lease_after_fork_in_child(void);

@@ -38,28 +38,36 @@ static const char *directory_of(int fd, dev_t dev, char *buf, size_t size)
 	return sys_fstatat(AT_FDCWD, buf, 0, &st) || st.st_dev != dev ? NULL : buf;
 }
 
-static int make_image(struct leased *l, struct image *ret)
+/* -EIO: it does not have the size any more that it was leased with, so its bytes are not what they were. */
+static int check_file(const struct leased *l, struct stat *ret)
+{
+	struct stat st;
+	int rc = sys_fstat(lease_fd(l), &st);
+
+	if (rc)
+		return rc;
+	if ((uint64_t)st.st_size != l->size)
+		return -EIO;
+	*ret = st;
+	return 0;
+}
+
+static int make_image(struct leased *l, const struct stat *st, struct image *ret)
 {
 	struct options options = {.tmpdir = l->tmpdir, .progress = go_on, .progress_arg = l};
 	struct source_request request = {
 		.fd = l->fd,
 		.own_offset = true,
 		.dirfd = -1,
+		.st = st,
 		.fs = l->fs,
 		.options = &options,
 		.unchanging = true,
 	};
 	char path[PATH_MAX];
-	struct stat st;
-	int rc = sys_fstat(l->fd, &st);
+	int rc;
 
-	if (rc)
-		return rc;
-	/* An application that closes descriptors that are not its own may have put another file there. */
-	if (st.st_dev != l->dev || st.st_ino != l->ino)
-		return -EBADF;
-	request.st = &st;
-	request.dir = directory_of(l->fd, st.st_dev, path, sizeof(path));
+	request.dir = directory_of(l->fd, st->st_dev, path, sizeof(path));
 	error_begin("a leased file");
 	rc = image_open(&request, ret);
 	if (!rc && ret->size != l->size) {
@@ -69,10 +77,26 @@ static int make_image(struct leased *l, struct image *ret)
 	return rc;
 }
 
+static int read_all(struct leased *l, char *to)
+{
+	const size_t size = (size_t)l->size, most = (size_t)8 << 20;
+	size_t piece, got;
+	struct stat st;
+	int rc = 0;
+
+	for (size_t done = 0; !rc && done < size; done += piece) {
+		piece = size - done < most ? size - done : most;
+		rc = go_on(l, done, size) ? -ECANCELED : sys_pread_full(l->fd, to + done, piece, done, &got);
+		if (!rc && got != piece)
+			rc = -EIO;
+	}
+	return rc ? rc : check_file(l, &st);
+}
+
 /* The last resort, without descriptors or disk space. Not for what would fill the memory. */
 static int copy_to_memory(struct leased *l, struct stand_in *ret)
 {
-	size_t size = (size_t)l->size, span = page_up(size), got;
+	size_t size = (size_t)l->size, span = page_up(size);
 	void *p;
 	int rc;
 
@@ -81,13 +105,7 @@ static int copy_to_memory(struct leased *l, struct stand_in *ret)
 	rc = sys_map(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &p);
 	if (rc)
 		return rc;
-	for (size_t done = 0; !rc && done < size; done += got) {
-		size_t piece = size - done < (size_t)8 << 20 ? size - done : (size_t)8 << 20;
-
-		rc = go_on(l, done, size) ? -ECANCELED : sys_pread_full(l->fd, (char *)p + done, piece, done, &got);
-		if (!rc && !got)
-			rc = -EIO;
-	}
+	rc = read_all(l, (char *)p);
 	if (!rc)
 		rc = sys_protect(p, span, PROT_READ);
 	if (rc) {
@@ -102,14 +120,19 @@ static int copy_to_memory(struct leased *l, struct stand_in *ret)
 
 void lease_image(struct leased *l, struct stand_in *ret)
 {
-	int rc;
+	struct stand_in s = {0};
+	struct stat st;
+	int rc = check_file(l, &st);
 
-	*ret = (struct stand_in){0};
-	rc = make_image(l, &ret->image);
-	if (rc) {
-		ret->image = (struct image){.fd = -1};
-		ret->error = rc == -ECANCELED || rc == -EBADF || copy_to_memory(l, ret) ? rc : 0;
+	s.image.fd = -1;
+	s.error = rc ? rc : make_image(l, &st, &s.image);
+	/* Whatever the image failed for, but not a file that has changed. */
+	if (!rc && s.error) {
+		s.image = (struct image){.fd = -1};
+		if (s.error != -ECANCELED && !copy_to_memory(l, &s))
+			s.error = 0;
 	}
+	*ret = s;
 }
 
 static void drop_stand_in(struct stand_in *s)
@@ -147,25 +170,37 @@ bool lease_give_spare(void)
 	return p;
 }
 
-static int put_once(const struct live *live, const struct stand_in *s)
+struct putting {
+	const struct stand_in *stand_in;
+	char *base;
+};
+
+static int put_once(const struct putting *p, size_t offset, size_t length)
 {
-	void *p;
+	const struct stand_in *s = p->stand_in;
+	void *mapped;
 
 	if (s->memory)
-		return sys_share_mapping(s->memory, live->mapping.span, live->mapping.base);
-	return sys_map(live->mapping.base, live->mapping.span, PROT_READ, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
-		       s->image.fd, 0, &p);
+		return sys_share_mapping((char *)s->memory + offset, length, p->base + offset);
+	return sys_map(p->base + offset, length, PROT_READ, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, s->image.fd,
+		       offset, &mapped);
+}
+
+static int put_run(void *arg, size_t offset, size_t length)
+{
+	const struct putting *p = (const struct putting *)arg;
+	int rc = put_once(p, offset, length);
+
+	if (rc == -ENOMEM && lease_give_spare())
+		rc = put_once(p, offset, length);
+	return rc;
 }
 
 static int put(struct live *live, const struct stand_in *s)
 {
-	int rc = put_once(live, s);
+	struct putting p = {s, live->mapping.base};
+	int rc = guard_put_around(live, put_run, &p);
 
-	if (rc == -ENOMEM && lease_give_spare())
-		rc = put_once(live, s);
-	/* What has been zeros once stays so. */
-	if (!rc)
-		guard_zero_again(live);
 	lease_keep_spare();
 	return rc;
 }
@@ -184,6 +219,25 @@ void lease_lose(struct live *live, int error)
 	atomic_store(&live->lost, true);
 }
 
+/* From now on handles leave without the lock: none may be linked to another that is gone by then. */
+static void unlink_lives(struct leased *l)
+{
+	struct live *live, *next;
+
+	cds_list_for_each_entry_safe (live, next, &l->lives, in_file) {
+		cds_list_del_init(&live->in_file);
+	}
+}
+
+void lease_finish(struct leased *l, enum lease_state state)
+{
+	unlink_lives(l);
+	sys_close(lease_fd(l));
+	l->fd = -1;
+	atomic_store(&l->state, state);
+	lease_unload(l->weight);
+}
+
 static void lose_all(struct leased *l, int error)
 {
 	struct live *live;
@@ -200,7 +254,7 @@ static void lose_all(struct leased *l, int error)
  */
 static bool was_held(const struct leased *l)
 {
-	int rc = sys_lease_end(l->fd);
+	int rc = sys_lease_end(lease_fd(l));
 
 	return !rc || rc == -EACCES;
 }
@@ -255,11 +309,11 @@ void lease_give_up(struct leased *l)
 
 	pthread_mutex_lock(&l->lock);
 	state = atomic_load(&l->state);
-	if (state == LEASE_HELD && sys_lease_held(l->fd)) {
+	if (state == LEASE_HELD && sys_lease_held(lease_fd(l))) {
 		l->broken_at = 0;
 	} else if ((state == LEASE_HELD || state == LEASE_BREAKING) && !atomic_load(&l->overdue)) {
 		lose_all(l, -ETIMEDOUT);
-		sys_lease_end(l->fd);
+		sys_lease_end(lease_fd(l));
 		atomic_store(&l->overdue, true);
 		ended = state == LEASE_HELD;
 		if (ended) {

@@ -10,8 +10,8 @@
  *  workers  one break each, and then what else has come up
  *
  * The watcher starts with the first lease and ends, with the keeper, some milliseconds
- * after the last one: starting a thread costs several times what opening a file does. All have
- * all signals blocked.
+ * after the last one: starting a thread costs several times what opening a file does.
+ * All have all signals blocked.
  *
  * Locks: life, then pool, then those of entries.
  */
@@ -59,7 +59,42 @@ static pid_t keeper; /* its thread id, 0 before it has one */
 static timer_t timer;
 static bool has_timer;
 
-static void serve(struct leased *l);
+/* --- one break */
+
+static void add_job(struct leased *l)
+{
+	pthread_mutex_lock(&pool);
+	l->next_job = jobs;
+	jobs = l;
+	if (!l->next_job && has_timer)
+		sys_lease_timer_set(timer, TICK_NS);
+	else if (!l->next_job && keeper)
+		sys_lease_wake(keeper);
+	pthread_mutex_unlock(&pool);
+}
+
+static void remove_job(struct leased *l)
+{
+	struct leased **at = &jobs;
+
+	pthread_mutex_lock(&pool);
+	while (*at != l)
+		at = &(*at)->next_job;
+	*at = l->next_job;
+	if (!jobs && has_timer)
+		sys_lease_timer_set(timer, 0);
+	pthread_mutex_unlock(&pool);
+}
+
+static void serve(struct leased *l)
+{
+	struct stand_in s;
+
+	add_job(l);
+	lease_image(l, &s);
+	remove_job(l);
+	lease_exchange(l, &s);
+}
 
 /* --- keeper and workers */
 
@@ -111,7 +146,7 @@ static void *run_keeper(void *arg)
 
 	(void)arg;
 	sys_thread_name("snapmap-keeper");
-	/* The first read-side section must not begin within a lock: see lease.c. */
+	/* The first read-side section must not begin within a lock: lease.c says why. */
 	rcu_read_lock();
 	rcu_read_unlock();
 	pthread_mutex_lock(&pool);
@@ -141,41 +176,6 @@ static void *run_keeper(void *arg)
 	has_timer = false;
 	pthread_mutex_unlock(&pool);
 	return NULL;
-}
-
-static void add_job(struct leased *l)
-{
-	pthread_mutex_lock(&pool);
-	l->next_job = jobs;
-	jobs = l;
-	if (!l->next_job && has_timer)
-		sys_lease_timer_set(timer, TICK_NS);
-	else if (!l->next_job && keeper)
-		sys_lease_wake(keeper);
-	pthread_mutex_unlock(&pool);
-}
-
-static void remove_job(struct leased *l)
-{
-	struct leased **at = &jobs;
-
-	pthread_mutex_lock(&pool);
-	while (*at != l)
-		at = &(*at)->next_job;
-	*at = l->next_job;
-	if (!jobs && has_timer)
-		sys_lease_timer_set(timer, 0);
-	pthread_mutex_unlock(&pool);
-}
-
-static void serve(struct leased *l)
-{
-	struct stand_in s;
-
-	add_job(l);
-	lease_image(l, &s);
-	remove_job(l);
-	lease_exchange(l, &s);
 }
 
 static void start_keeper(void)

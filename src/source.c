@@ -54,6 +54,16 @@ static int look(struct source *s)
 	return check_content(s);
 }
 
+/* Like a first open: O_NONBLOCK is also how a leased description is told from others (lease_fd). */
+static int reopen(int fd)
+{
+	int own = sys_reopen(fd, O_RDONLY | O_NOCTTY);
+
+	if (own >= 0)
+		sys_set_nonblock(own);
+	return own;
+}
+
 /* Somebody holds a lease that opening breaks: wait for them, but only on a regular file. */
 static int open_waiting(int dirfd, const char *path, int flags)
 {
@@ -64,7 +74,7 @@ static int open_waiting(int dirfd, const char *path, int flags)
 		return fd;
 	if (sys_fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return -EAGAIN;
-	return sys_reopen(fd, O_RDONLY | O_NOCTTY);
+	return reopen(fd);
 }
 
 static int open_quietly(int dirfd, const char *path, int flags)
@@ -165,7 +175,7 @@ int source_open_fd(int fd, struct source *ret)
 		return rc;
 	if (!(flags & O_PATH) && (flags & O_ACCMODE) == O_WRONLY)
 		return error_set(-EBADF, "use", "it must be open for reading");
-	s.fd = sys_reopen(fd, O_RDONLY | O_NOCTTY);
+	s.fd = reopen(fd);
 	if (s.fd >= 0 && !is_same(s.fd, &st))
 		close_fd(&s.fd);
 	if (s.fd < 0 && !(flags & O_PATH) && s.fd != -EMFILE && s.fd != -ENFILE) {

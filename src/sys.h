@@ -26,6 +26,7 @@ int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
 int sys_dup(int fd);
 void sys_close(int fd);
 int sys_fd_flags(int fd);
+void sys_set_nonblock(int fd);
 int sys_fstat(int fd, struct stat *ret);
 int sys_fstat_mount(int fd, struct stat *ret, uint64_t *ret_mount, bool *ret_verity);
 int sys_fstat_fresh(int fd, struct stat *ret);
@@ -93,6 +94,7 @@ int sys_exchange(int fd, const struct sys_exchange *exchange);
 int sys_lease_take(int fd, pid_t owner);
 int sys_lease_take_unheard(int fd);
 bool sys_lease_held(int fd);
+bool sys_lease_marked(int fd);
 void sys_lease_drop(int fd);
 int sys_lease_end(int fd);
 int sys_lease_wait(int ms, int *ret_fd);
@@ -102,8 +104,9 @@ void sys_lease_timer_set(timer_t timer, uint64_t ns);
 void sys_lease_timer_delete(timer_t timer);
 int sys_lease_break_time(void);
 
-/* sys_thread.c: threads of our own */
+/* sys_thread.c: threads of our own, and who a thread is */
 pid_t sys_gettid(void);
+uid_t sys_geteuid(void);
 void sys_thread_name(const char *name);
 int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 
@@ -133,6 +136,9 @@ int sys_memfd(const char *name);
 int sys_seal(int fd, int seals);
 int sys_seals(int fd);
 uint64_t sys_memory_size(void);
+
+/* sys_random.c: numbers that nobody can guess */
+int sys_random(uint64_t *ret);
 
 /* sys_futex.c: waiting for a word of memory */
 void sys_futex_wait(atomic_uint *word, unsigned value);

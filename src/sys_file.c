@@ -48,6 +48,12 @@ int sys_fd_flags(int fd)
 	return flags < 0 ? -errno : flags;
 }
 
+/* Of a description without other flags. */
+void sys_set_nonblock(int fd)
+{
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+}
+
 int sys_fstat(int fd, struct stat *ret)
 {
 	return fstat(fd, ret) ? -errno : 0;

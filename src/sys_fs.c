@@ -10,16 +10,23 @@
 
 #include "sys.h"
 
-int sys_fs_magic(int fd, uint64_t *ret)
+static int stat_fs(int fd, struct statfs *ret)
 {
-	struct statfs fs;
 	int rc;
 
 	do
-		rc = fstatfs(fd, &fs);
+		rc = fstatfs(fd, ret);
 	while (rc && errno == EINTR);
+	return rc ? -errno : 0;
+}
+
+int sys_fs_magic(int fd, uint64_t *ret)
+{
+	struct statfs fs;
+	int rc = stat_fs(fd, &fs);
+
 	if (rc)
-		return -errno;
+		return rc;
 	*ret = (uint64_t)fs.f_type & 0xffffffff;
 	return 0;
 }
@@ -28,13 +35,10 @@ int sys_fs_magic(int fd, uint64_t *ret)
 int sys_fs_space(int fd, uint64_t *ret)
 {
 	struct statfs fs;
-	int rc;
+	int rc = stat_fs(fd, &fs);
 
-	do
-		rc = fstatfs(fd, &fs);
-	while (rc && errno == EINTR);
 	if (rc)
-		return -errno;
+		return rc;
 	*ret = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
 	return 0;
 }

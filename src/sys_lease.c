@@ -41,7 +41,7 @@ struct unheard {
 
 /*
  * Takes a read lease on @fd, which must be an open file description of ours
- * alone, opened read-only. Breaks are told to the thread @owner.
+ * alone, opened with O_RDONLY and O_NONBLOCK. Breaks are told to the thread @owner.
  *
  * Return: 0, -EAGAIN if the file is open for writing anywhere, -EACCES if the
  * caller neither owns it nor has CAP_LEASE, -EINVAL where there are no leases.
@@ -58,7 +58,7 @@ int sys_lease_take(int fd, pid_t owner)
 static void *take_and_end(void *arg)
 {
 	struct unheard *u = (struct unheard *)arg;
-	struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (pid_t)syscall(SYS_gettid)};
+	struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = sys_gettid()};
 
 	if (fcntl(u->fd, F_SETOWN_EX, &owner) || fcntl(u->fd, F_SETLEASE, F_RDLCK))
 		u->error = -errno;
@@ -66,24 +66,17 @@ static void *take_and_end(void *arg)
 }
 
 /*
- * The same, but nobody is told. The thread is born with all signals blocked, and a
- * break that comes before it ends stays pending with it and is lost with it.
+ * The same, but nobody is told. The thread has all signals blocked, and a break that
+ * comes before it ends stays pending with it and is lost with it.
  */
 int sys_lease_take_unheard(int fd)
 {
 	struct unheard u = {.fd = fd};
-	sigset_t all, before;
 	pthread_t thread;
-	int rc;
+	int rc = sys_thread_start(take_and_end, &u, &thread);
 
-	sigfillset(&all);
-	rc = pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (rc)
-		return -rc;
-	rc = pthread_create(&thread, NULL, take_and_end, &u);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc)
-		return -rc;
+		return rc;
 	pthread_join(thread, NULL);
 	return u.error;
 }
@@ -92,6 +85,18 @@ int sys_lease_take_unheard(int fd)
 bool sys_lease_held(int fd)
 {
 	return fcntl(fd, F_GETLEASE) == F_RDLCK;
+}
+
+/*
+ * Whether sys_lease_take() may have taken a lease on this open file description, ended
+ * or not. Told by O_NONBLOCK, which hardly anybody gives to a regular file: owner and
+ * signal are forgotten by the kernel when a lease ends.
+ */
+bool sys_lease_marked(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & (O_ACCMODE | O_NONBLOCK)) == (O_RDONLY | O_NONBLOCK);
 }
 
 void sys_lease_drop(int fd)

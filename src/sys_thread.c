@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Threads of the library's own: they never take a signal of the application. */
+/* Threads of the library's own: they never take a signal of the application. And who a thread is. */
 #include "config.h"
 
 #include <errno.h>
@@ -16,6 +16,12 @@
 pid_t sys_gettid(void)
 {
 	return (pid_t)syscall(SYS_gettid);
+}
+
+/* Of the calling thread: the user whose rights decide what may be opened. */
+uid_t sys_geteuid(void)
+{
+	return geteuid();
 }
 
 static int create(pthread_t *thread, bool small, void *(*run)(void *arg), void *arg)

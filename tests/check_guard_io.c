@@ -148,6 +148,17 @@ static void tear_down(void)
 	free(bytes);
 }
 
+/* Sets it up, or ends the test. */
+#define need_storage(s)                                          \
+	do {                                                     \
+		const char *why_not = set_up(s);                 \
+                                                                 \
+		if (why_not) {                                   \
+			tear_down();                             \
+			test_skip("%s: %s", (s)->name, why_not); \
+		}                                                \
+	} while (0)
+
 /* The path by which the kernel gives out what is mapped at @address. */
 static void mapped_file(const void *address, char path[64])
 {
@@ -285,13 +296,9 @@ static const int ways[] = {0, 1, 4};
 START_TEST(test_eio)
 {
 	const struct storage *s = &storages[_i / 3];
-	const char *why = set_up(s);
 	struct view v;
 
-	if (why) {
-		tear_down();
-		test_skip("%s: %s", s->name, why);
-	}
+	need_storage(s);
 	open_bad(ways[_i % 3], SNAPMAP_GUARD, &v);
 	check_calls(&v);
 	read_by_threads(&v);
@@ -325,13 +332,9 @@ static void touch_bad(void *arg)
 START_TEST(test_eio_without_guard)
 {
 	const struct storage *s = &storages[_i / 2];
-	const char *why = set_up(s);
 	struct view v, guarded;
 
-	if (why) {
-		tear_down();
-		test_skip("%s: %s", s->name, why);
-	}
+	need_storage(s);
 	/* A child keeps only what it may inherit. */
 	open_bad(_i % 2, SNAPMAP_INHERIT, &v);
 	ck_assert_int_eq(death_of(touch_bad, (void *)(uintptr_t)(v.data + bad[0])), SIGBUS);
@@ -355,14 +358,10 @@ END_TEST
 START_TEST(test_eio_within_the_library)
 {
 	const struct storage *s = &storages[_i / 2];
-	const char *why = set_up(s);
 	struct view v;
 	char *data;
 
-	if (why) {
-		tear_down();
-		test_skip("%s: %s", s->name, why);
-	}
+	need_storage(s);
 	view_open(1, file, _i % 2 ? SNAPMAP_GUARD : 0, &v);
 	data = (char *)snapmap_mut_data(v.mut);
 	memset(data + bad[0], 'x', PAGE);
@@ -402,13 +401,9 @@ static void change_file(void)
 START_TEST(test_lease_breaks_after_eio)
 {
 	const struct storage *s = &storages[1 + _i];
-	const char *why = set_up(s);
 	struct view v;
 
-	if (why) {
-		tear_down();
-		test_skip("%s: %s", s->name, why);
-	}
+	need_storage(s);
 	open_bad(0, SNAPMAP_GUARD, &v);
 	ck_assert_uint_eq(v.info.lease, SNAPMAP_LEASE_HELD);
 	ck_assert(is_zero(v.data + bad[0], PAGE));
@@ -431,13 +426,9 @@ END_TEST
 START_TEST(test_lease_breaks_during_eio)
 {
 	const struct storage *s = &storages[1 + _i];
-	const char *why = set_up(s);
 	struct view v;
 
-	if (why) {
-		tear_down();
-		test_skip("%s: %s", s->name, why);
-	}
+	need_storage(s);
 	open_bad(0, SNAPMAP_GUARD, &v);
 	change_file();
 	error_of(&v);
@@ -472,14 +463,10 @@ static void *read_during_commit(void *arg)
 START_TEST(test_eio_during_commit)
 {
 	const struct storage *s = &storages[2 + _i];
-	const char *why = set_up(s);
 	uint64_t random = test_seed();
 	int commits = 0;
 
-	if (why) {
-		tear_down();
-		test_skip("%s: %s", s->name, why);
-	}
+	need_storage(s);
 	for (int round = 0; round < 40; round++) {
 		pthread_barrier_t barrier;
 		struct reader r = {.barrier = &barrier};

@@ -5,42 +5,15 @@
  */
 #include "config.h"
 
-#include <dirent.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include "opening.h"
 
 #define N 30000
 
-/* What a program sees that this process starts, as text: one line for each descriptor. */
 static char *list_of_started_program(void)
 {
 	static char text[8192];
-	size_t n = 0;
-	int fds[2];
 
-	ck_assert_sys(pipe2(fds, O_CLOEXEC));
-	pid_t pid = fork();
-
-	ck_assert_sys(pid);
-	if (!pid) {
-		char *argv[] = {(char *)"ls", (char *)"-l", (char *)"/proc/self/fd", NULL};
-
-		dup2(fds[1], 1);
-		execvp("ls", argv);
-		_exit(127);
-	}
-	close(fds[1]);
-	for (ssize_t got; (got = read(fds[0], text + n, sizeof(text) - 1 - n)) > 0;)
-		n += (size_t)got;
-	text[n] = 0;
-	close(fds[0]);
-	int status;
-
-	ck_assert_sys(waitpid(pid, &status, 0));
-	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(test_started_program_fds(text, sizeof(text)), 0);
 	return text;
 }
 

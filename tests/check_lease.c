@@ -3,74 +3,10 @@
 #include "config.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
-#include "opening.h"
-
-#define N ((size_t)300000)
-#define READ 0 /* the automatic way for reading */
-
-static unsigned char want[N];
-
-static void make(const char *path)
-{
-	test_fill(want, N, test_seed());
-	test_write_file(path, want, N);
-}
-
-static uint32_t lease_of(struct snapmap *map)
-{
-	struct snapmap_info info;
-
-	ck_assert_ok(snapmap_get_info(map, &info));
-	return info.lease;
-}
-
-static struct snapmap *open_one(const char *path)
-{
-	struct snapmap *map;
-
-	ck_assert_ok(snapmap_open(path, NULL, &map));
-	ck_assert_uint_eq(snapmap_size(map), N);
-	return map;
-}
-
-static bool is_right(struct snapmap *map)
-{
-	return snapmap_size(map) == N && !memcmp(snapmap_data(map), want, N);
-}
-
-static int spoil(void *path)
-{
-	static unsigned char other[N];
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	memset(other, 0xab, N);
-	if (fd < 0 || pwrite(fd, other, N, 0) != (ssize_t)N || ftruncate(fd, 0))
-		return 1;
-	return close(fd);
-}
-
-/* Another process writes. It gets through well before the kernel would take the lease away. */
-static void have_it_spoiled(const char *path)
-{
-	alarm(20);
-	ck_assert_int_eq(test_as_user(getuid(), spoil, (void *)(uintptr_t)path), 0);
-	alarm(0);
-}
-
-#define need_leases()                                \
-	do {                                         \
-		if (!row_leases())                   \
-			test_skip("no leases here"); \
-	} while (0)
+#include "leasing.h"
 
 START_TEST(test_handles_share_one_descriptor_and_its_end)
 {
@@ -120,6 +56,31 @@ START_TEST(test_file_is_leased_again_after_a_writer)
 	snapmap_close(first);
 	snapmap_close(second);
 	snapmap_close(third);
+}
+END_TEST
+
+/* All leases are looked at when one breaks, also those of files that were opened anew. */
+START_TEST(test_lease_of_a_descriptor_lasts)
+{
+	struct snapmap *map, *other;
+	int fd;
+
+	need_leases();
+	make("f");
+	make("g");
+	fd = open("f", O_RDONLY | O_CLOEXEC);
+	ck_assert_ok(snapmap_open_fd(fd, NULL, &map));
+	close(fd);
+	other = open_one("g");
+	have_it_spoiled("g");
+	ck_assert_uint_eq(lease_of(other), SNAPMAP_LEASE_IMAGED);
+	snapmap_close(other);
+	/* Whoever breaks this one comes after that look. */
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
+	have_it_spoiled("f");
+	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_IMAGED);
+	ck_assert(is_right(map));
+	snapmap_close(map);
 }
 END_TEST
 
@@ -423,166 +384,11 @@ START_TEST(test_signals_of_the_application_stay_its_own)
 }
 END_TEST
 
-/* --- fork */
-
-static int wait_for(pid_t pid)
-{
-	int status;
-
-	while (waitpid(pid, &status, 0) < 0)
-		ck_assert_int_eq(errno, EINTR);
-	return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-START_TEST(test_child_that_touches_gets_a_fault)
-{
-	struct snapmap *map;
-
-	need_leases();
-	make("f");
-	map = open_one("f");
-	pid_t pid = fork();
-
-	if (!pid) {
-		signal(SIGSEGV, SIG_DFL);
-		_exit(((const volatile unsigned char *)snapmap_data(map))[N / 2] == want[N / 2] ? 1 : 2);
-	}
-	ck_assert_int_eq(wait_for(pid), 1000 + SIGSEGV);
-	ck_assert(is_right(map));
-	snapmap_close(map);
-}
-END_TEST
-
-/* The child asks the handle, closes it, and opens files itself, also the same one. */
-static int child_life(struct snapmap *map)
-{
-	struct snapmap_info info;
-	struct snapmap *own;
-
-	if (snapmap_get_info(map, &info) || info.lease != SNAPMAP_LEASE_LOST || info.error >= 0)
-		return 1;
-	if (snapmap_prefault(map, 0, 1) >= 0)
-		return 2;
-	if (snapmap_open("f", NULL, &own) || snapmap_get_info(own, &info) || info.lease != SNAPMAP_LEASE_HELD)
-		return 3;
-	snapmap_close(map);
-	if (!is_right(own))
-		return 4;
-	snapmap_close(own);
-	return 0;
-}
-
-START_TEST(test_child_goes_on_by_itself)
-{
-	struct snapmap *map;
-
-	need_leases();
-	if (TEST_SANITIZED)
-		test_skip("the sanitizers do not follow a child that starts threads");
-	make("f");
-	map = open_one("f");
-	pid_t pid = fork();
-
-	if (!pid)
-		_exit(child_life(map));
-	ck_assert_int_eq(wait_for(pid), 0);
-	ck_assert_uint_eq(lease_of(map), SNAPMAP_LEASE_HELD);
-	have_it_spoiled("f");
-	ck_assert(is_right(map));
-	snapmap_close(map);
-}
-END_TEST
-
-/* A child that lives on must not keep the parent's lease, for which nobody would answer. */
-START_TEST(test_child_does_not_keep_the_lease)
-{
-	int end[2];
-
-	need_leases();
-	make("f");
-	ck_assert_sys(pipe2(end, O_CLOEXEC));
-	struct snapmap *map = open_one("f");
-	pid_t pid = fork();
-
-	if (!pid) {
-		char byte;
-
-		close(end[1]);
-		_exit(read(end[0], &byte, 1) != 0);
-	}
-	snapmap_close(map);
-	have_it_spoiled("f");
-	close(end[1]);
-	ck_assert_int_eq(wait_for(pid), 0);
-	close(end[0]);
-}
-END_TEST
-
-START_TEST(test_inherited_bytes_outlive_the_parent)
-{
-	struct snapmap_options o = {.size = sizeof(o), .flags = SNAPMAP_INHERIT};
-	struct snapmap *map;
-	char result;
-	int go[2], done[2];
-
-	make("f");
-	ck_assert_sys(pipe2(go, O_CLOEXEC));
-	ck_assert_sys(pipe2(done, O_CLOEXEC));
-	pid_t parent = fork();
-
-	if (!parent) {
-		if (snapmap_open("f", &o, &map))
-			_exit(1);
-		if (!fork()) {
-			char byte;
-
-			close(go[1]);
-			if (read(go[0], &byte, 1) == 0 && is_right(map))
-				(void)!write(done[1], "y", 1);
-			_exit(0);
-		}
-		_exit(0);
-	}
-	ck_assert_int_eq(wait_for(parent), 0);
-	have_it_spoiled("f");
-	close(go[1]);
-	close(done[1]);
-	ck_assert_msg(read(done[0], &result, 1) == 1 && result == 'y', "the child's bytes changed");
-	close(go[0]);
-	close(done[0]);
-}
-END_TEST
-
-/* --- other users */
-
-static int open_as_other(void *path)
-{
-	struct snapmap_info info;
-	struct snapmap *map;
-	int rc = snapmap_open(path, NULL, &map);
-
-	if (rc)
-		return 1;
-	snapmap_get_info(map, &info);
-	rc = !is_right(map) || info.lease != SNAPMAP_LEASE_NONE;
-	snapmap_close(map);
-	return rc ? 2 : 0;
-}
-
-START_TEST(test_file_of_another_user)
-{
-	if (!test_is_root())
-		test_skip("only root can become another user");
-	make("f");
-	ck_assert_sys(chmod("f", 0644));
-	ck_assert_int_eq(test_as_user(65534, open_as_other, (void *)(uintptr_t) "f"), 0);
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, test_handles_share_one_descriptor_and_its_end);
 	tcase_add_test(tc, test_file_is_leased_again_after_a_writer);
+	tcase_add_test(tc, test_lease_of_a_descriptor_lasts);
 	tcase_add_test(tc, test_last_close_ends_the_lease);
 	tcase_add_test(tc, test_writer_that_does_not_wait);
 	tcase_add_test(tc, test_writers_that_are_there_already);
@@ -594,11 +400,6 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_break_without_descriptors);
 	tcase_add_test(tc, test_threads_are_named_and_take_no_signals_and_end);
 	tcase_add_test(tc, test_signals_of_the_application_stay_its_own);
-	tcase_add_test(tc, test_child_that_touches_gets_a_fault);
-	tcase_add_test(tc, test_child_goes_on_by_itself);
-	tcase_add_test(tc, test_child_does_not_keep_the_lease);
-	tcase_add_test(tc, test_inherited_bytes_outlive_the_parent);
-	tcase_add_test(tc, test_file_of_another_user);
 }
 
 Suite *test_suite(void)

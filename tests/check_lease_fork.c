@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include "opening.h"
 #include "stress.h"
@@ -136,16 +135,36 @@ static void fork_once(struct inherited *inherited, uint64_t random)
 	ck_assert_msg(!WEXITSTATUS(status), "a child failed in line %d (mod 256)", WEXITSTATUS(status));
 }
 
-static void settle(size_t fds)
+/* Files of one word each, and who writes to them. */
+static void start_writers(int count, struct writers *ret)
 {
-	for (int i = 0; i < 20000 && test_count_fds() != fds; i++)
-		usleep(1000);
+	static const uint64_t words[SIZE / 8];
+	char name[24];
+
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		test_write_file(name, words, SIZE);
+	}
+	ck_assert_int_eq(writers_start(ret, count, FILES, SIZE, test_seed()), 0);
+}
+
+static void start_juggler(struct juggler *j, uint64_t random, uint64_t end)
+{
+	*j = (struct juggler){.random = random, .end = end};
+	ck_assert_int_eq(pthread_create(&j->thread, NULL, juggle, j), 0);
+}
+
+/* Returns how much it has opened. */
+static uint64_t join_juggler(struct juggler *j)
+{
+	pthread_join(j->thread, NULL);
+	ck_assert_msg(!j->line, "a thread in line %d: %s", j->line, j->why);
+	return j->opens;
 }
 
 START_TEST(test_fork_while_leases_break)
 {
-	static uint64_t words[SIZE / 8];
-	struct juggler jugglers[THREADS] = {{0}};
+	struct juggler jugglers[THREADS];
 	struct inherited inherited[HELD_BACK];
 	uint64_t random = test_seed(), forks = 0, opens = 0, end;
 	size_t fds = test_count_fds();
@@ -154,17 +173,10 @@ START_TEST(test_fork_while_leases_break)
 
 	if (!row_leases())
 		return;
-	for (unsigned i = 0; i < FILES; i++) {
-		snprintf(name, sizeof(name), "f%u", i);
-		test_write_file(name, words, SIZE);
-	}
-	ck_assert_int_eq(writers_start(&writers, 2, FILES, SIZE, test_seed()), 0);
+	start_writers(2, &writers);
 	end = stress_end(0.5);
-	for (int i = 0; i < THREADS; i++) {
-		jugglers[i].random = test_seed() + 7777 * (uint64_t)i;
-		jugglers[i].end = end;
-		ck_assert_int_eq(pthread_create(&jugglers[i].thread, NULL, juggle, &jugglers[i]), 0);
-	}
+	for (int i = 0; i < THREADS; i++)
+		start_juggler(&jugglers[i], test_seed() + 7777 * (uint64_t)i, end);
 	while (stress_now() < end) {
 		for (int i = 0; i < HELD_BACK; i++) {
 			snprintf(name, sizeof(name), "f%u", (unsigned)test_random(&random) % FILES);
@@ -178,77 +190,39 @@ START_TEST(test_fork_while_leases_break)
 		}
 		forks++;
 	}
-	for (int i = 0; i < THREADS; i++) {
-		pthread_join(jugglers[i].thread, NULL);
-		ck_assert_msg(!jugglers[i].line, "thread %d in line %d: %s", i, jugglers[i].line, jugglers[i].why);
-		opens += jugglers[i].opens;
-	}
+	for (int i = 0; i < THREADS; i++)
+		opens += join_juggler(&jugglers[i]);
 	printf("%s: %" PRIu64 " forks, %" PRIu64 " opens, %lu writes\n", test_fs()->name, forks, opens,
 	       atomic_load(&writers.shared->writes));
 	ck_assert_msg(atomic_load(&writers.shared->longest) < (uint64_t)20 * 1000000000, "a writer was forgotten");
 	writers_stop(&writers);
-	settle(fds);
+	test_settle_fds(fds);
 }
 END_TEST
 
-/* What descriptors a program has that is started meanwhile. */
-static int started_program_has(const char *unwanted)
-{
-	char text[4096];
-	size_t n = 0;
-	int fds[2], status;
-
-	if (pipe2(fds, O_CLOEXEC))
-		return __LINE__;
-	pid_t pid = fork();
-
-	if (!pid) {
-		char *argv[] = {(char *)(uintptr_t) "ls", (char *)(uintptr_t) "-l", (char *)(uintptr_t) "/proc/self/fd",
-				NULL};
-
-		dup2(fds[1], 1);
-		execvp("ls", argv);
-		_exit(127);
-	}
-	close(fds[1]);
-	for (ssize_t got; (got = read(fds[0], text + n, sizeof(text) - 1 - n)) > 0;)
-		n += (size_t)got;
-	text[n] = 0;
-	close(fds[0]);
-	if (waitpid(pid, &status, 0) != pid || status)
-		return __LINE__;
-	return strstr(text, unwanted) ? __LINE__ : 0;
-}
-
 START_TEST(test_exec_while_leases_break)
 {
-	static uint64_t words[SIZE / 8];
-	struct juggler j = {.random = test_seed()};
 	size_t fds = test_count_fds();
-	uint64_t execs = 0;
 	struct writers writers;
-	char name[24];
+	struct juggler j;
+	uint64_t execs = 0, end;
+	char list[4096];
 
 	if (!row_leases())
 		return;
-	for (unsigned i = 0; i < FILES; i++) {
-		snprintf(name, sizeof(name), "f%u", i);
-		test_write_file(name, words, SIZE);
-	}
-	ck_assert_int_eq(writers_start(&writers, 1, FILES, SIZE, test_seed()), 0);
-	j.end = stress_end(0.2);
-	ck_assert_int_eq(pthread_create(&j.thread, NULL, juggle, &j), 0);
+	start_writers(1, &writers);
+	end = stress_end(0.2);
+	start_juggler(&j, test_seed(), end);
 	do {
+		ck_assert_int_eq(test_started_program_fds(list, sizeof(list)), 0);
 		/* All that the library opens lies in this directory, or is memory. */
-		ck_assert_int_eq(started_program_has(test_dir()), 0);
-		ck_assert_int_eq(started_program_has("memfd:"), 0);
-		execs += 2;
-	} while (stress_now() < j.end);
-	pthread_join(j.thread, NULL);
+		ck_assert_msg(!strstr(list, test_dir()) && !strstr(list, "memfd:"), "%s", list);
+		execs++;
+	} while (stress_now() < end);
+	join_juggler(&j);
 	writers_stop(&writers);
-	ck_assert_msg(!j.line, "line %d: %s", j.line, j.why);
 	printf("%s: %" PRIu64 " programs started\n", test_fs()->name, execs);
-	settle(fds);
+	test_settle_fds(fds);
 }
 END_TEST
 

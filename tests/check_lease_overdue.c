@@ -191,8 +191,7 @@ START_TEST(test_image_comes_too_late)
 	}
 	for (int i = 0; i < FILES; i++)
 		snapmap_close(maps[i]);
-	for (int i = 0; i < 20000 && test_count_fds() != fds; i++)
-		usleep(1000);
+	test_settle_fds(fds);
 	slow_disk_stop(&disk);
 }
 END_TEST

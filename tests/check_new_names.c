@@ -25,14 +25,6 @@ static struct snapmap_mut *create(const char *path, mode_t mode)
 	return map;
 }
 
-static mode_t mode_of(const char *path)
-{
-	struct stat st;
-
-	ck_assert_msg(!stat(path, &st), "%s: %s", path, strerror(errno));
-	return st.st_mode & 07777;
-}
-
 /* ---- create ---- */
 
 START_TEST(test_created_file_appears_with_its_first_commit)

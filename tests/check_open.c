@@ -2,45 +2,11 @@
 /* Opening: by every kind of path and descriptor, wherever reading is allowed. */
 #include "config.h"
 
-#include <linux/fs.h>
-#include <sched.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "opening.h"
-
 #define N 20123
-
-static unsigned char bytes[N];
-
-static void make(const char *path)
-{
-	test_fill(bytes, N, test_seed());
-	test_write_file(path, bytes, N);
-}
-
-static void expect_path(int way, const char *path)
-{
-	struct view v = {0};
-
-	view_open(way, path, 0, &v);
-	ck_assert_msg(view_is(&v, bytes, N), "%s: other bytes", path);
-	ck_assert_uint_eq((uintptr_t)v.data % (uintptr_t)sysconf(_SC_PAGESIZE), 0);
-	ck_assert_uint_eq(v.info.size, N);
-	view_close(&v);
-}
-
-static void expect_fd(int way, int fd)
-{
-	struct view v = {0};
-
-	view_open_fd(way, fd, 0, &v);
-	ck_assert(view_is(&v, bytes, N));
-	view_close(&v);
-}
+#include "one_file.h"
 
 /* --- PITFALLS 1 */
 
@@ -198,11 +164,11 @@ START_TEST(test_open_of_memory_files)
 {
 	if (way_source(_i) == SNAPMAP_SOURCE_REFLINK)
 		return;
-	test_fill(bytes, N, test_seed());
+	test_fill(want, N, test_seed());
 	int fd = memfd_create("m", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	ck_assert_sys(fd);
-	ck_assert_int_eq(write(fd, bytes, N), N);
+	ck_assert_int_eq(write(fd, want, N), N);
 	expect_fd(_i, fd);
 	ck_assert_sys(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
 	expect_fd(_i, fd);
@@ -226,7 +192,7 @@ START_TEST(test_nofollow_refuses_links)
 	ck_assert_int_eq(view_try(_i, "dangling", 0, &v), -ENOENT);
 	/* Only the last part of the path counts. */
 	view_open(_i, "dir/f", SNAPMAP_NOFOLLOW, &v);
-	ck_assert(view_is(&v, bytes, N));
+	ck_assert(view_is(&v, want, N));
 	view_close(&v);
 }
 END_TEST
@@ -259,135 +225,10 @@ START_TEST(test_nofollow_holds_in_a_race)
 			ck_assert_msg(rc == -ELOOP || rc == -ENOENT, "%d: %s", rc, snapmap_last_error());
 			continue;
 		}
-		ck_assert_msg(view_is(&v, bytes, N), "the link was followed");
+		ck_assert_msg(view_is(&v, want, N), "the link was followed");
 		view_close(&v);
 	}
 	worker_stop(&w);
-}
-END_TEST
-
-/* --- PITFALLS 2: only reading is allowed */
-
-static int open_it(void *arg)
-{
-	const struct {
-		const char *path;
-		int way;
-	} *a = arg;
-	struct view v = {0};
-	int rc = view_try(a->way, a->path, 0, &v);
-
-	if (rc)
-		return rc;
-	rc = view_is(&v, bytes, N) ? 0 : 1;
-	view_close(&v);
-	return rc;
-}
-
-static void read_only_file(int way, mode_t mode)
-{
-	struct {
-		const char *path;
-		int way;
-	} arg = {"f", way};
-
-	make("f");
-	ck_assert_sys(chmod("f", mode));
-	ck_assert_sys(chmod(".", 0555));
-	int rc = test_as_user(65534, open_it, &arg);
-
-	ck_assert_sys(chmod(".", 0755));
-	/* Where no directory of the file system can be written, nothing can be shared. */
-	if (way_source(way) == SNAPMAP_SOURCE_REFLINK && rc == -EACCES)
-		return;
-	ck_assert_int_eq(rc, 0);
-	ck_assert(names_are(1));
-}
-
-START_TEST(test_open_in_a_directory_one_may_not_write)
-{
-	if (way_exists(_i))
-		read_only_file(_i, 0444);
-}
-END_TEST
-
-START_TEST(test_open_of_a_writable_file_of_another_in_such_a_directory)
-{
-	if (way_exists(_i))
-		read_only_file(_i, 0666);
-}
-END_TEST
-
-START_TEST(test_open_of_system_files)
-{
-	static const char *const paths[] = {"/etc/passwd", "/usr/bin/env", "/etc/../etc/group"};
-
-	if (way_source(_i) == SNAPMAP_SOURCE_REFLINK)
-		return;
-	for (size_t p = 0; p < sizeof(paths) / sizeof(paths[0]); p++) {
-		size_t n;
-		void *want = test_read_file(paths[p], &n);
-		struct view v = {0};
-
-		view_open(_i, paths[p], 0, &v);
-		ck_assert(view_is(&v, want, n));
-		view_close(&v);
-		free(want);
-	}
-}
-END_TEST
-
-START_TEST(test_file_one_may_not_read)
-{
-	struct {
-		const char *path;
-		int way;
-	} arg = {"f", _i};
-
-	make("f");
-	ck_assert_sys(chmod("f", 0));
-	/* As root another user tries; the owner himself may not either. */
-	ck_assert_int_eq(test_as_user(test_is_root() ? 65534 : geteuid(), open_it, &arg), -EACCES);
-	ck_assert_sys(mkdir("d", 0755));
-	make("d/f");
-	ck_assert_sys(chmod("d", 0600));
-	arg.path = "d/f";
-	ck_assert_int_eq(test_as_user(test_is_root() ? 65534 : geteuid(), open_it, &arg), -EACCES);
-	ck_assert_sys(chmod("d", 0700));
-}
-END_TEST
-
-static int open_it_by_fd(void *arg)
-{
-	const int *a = arg;
-	struct view v = {0};
-	int rc = view_try_fd(a[0], a[1], 0, &v);
-
-	if (rc)
-		return rc;
-	rc = view_is(&v, bytes, N) ? 0 : 1;
-	view_close(&v);
-	return rc ? rc : lseek(a[1], 0, SEEK_CUR) != 5;
-}
-
-/* A descriptor is a right of its own: it cannot be opened again, and its offset must stay. */
-START_TEST(test_descriptor_of_a_file_one_may_not_open)
-{
-	int arg[2] = {_i, -1};
-
-	if (!way_exists(_i))
-		return;
-	if (!test_is_root())
-		test_skip("only root can become another user");
-	make("f");
-	arg[1] = open("f", O_RDONLY | O_CLOEXEC);
-	ck_assert_int_eq(lseek(arg[1], 5, SEEK_SET), 5);
-	ck_assert_sys(chmod("f", 0600));
-	ck_assert_sys(chmod(".", 0777));
-	ck_assert_int_eq(test_as_user(65534, open_it_by_fd, arg), 0);
-	ck_assert_sys(chmod(".", 0755));
-	ck_assert_int_eq(lseek(arg[1], 0, SEEK_CUR), 5);
-	close(arg[1]);
 }
 END_TEST
 
@@ -445,156 +286,6 @@ END_TEST
 
 /* --- PITFALLS 7 */
 
-START_TEST(test_link_to_another_file_system)
-{
-	const struct test_fs *other = test_fs_named(strcmp(test_fs()->name, "tmpfs") ? "tmpfs" : "ext4");
-	char path[4096];
-
-	if (!other)
-		test_skip("there is no second file system");
-	if (way_source(_i) == SNAPMAP_SOURCE_REFLINK)
-		return;
-	snprintf(path, sizeof(path), "%s/elsewhere.%d", other->dir, (int)getpid());
-	make(path);
-	ck_assert_sys(symlink(path, "link"));
-	expect_path(_i, "link");
-	ck_assert_sys(unlink(path));
-}
-END_TEST
-
-/* A private set of mounts for this test process. */
-static bool own_mounts(void)
-{
-	return test_is_root() && !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-}
-
-/* Bind mounts of one file: the directory that the path names is on another file system. */
-START_TEST(test_bind_mounted_file)
-{
-	char path[4096];
-	const struct test_fs *other = test_fs_named(strcmp(test_fs()->name, "tmpfs") ? "tmpfs" : "ext4");
-
-	if (!way_exists(_i))
-		return;
-	if (!other || !own_mounts())
-		test_skip("needs root and two file systems");
-	make("f");
-	snprintf(path, sizeof(path), "%s/bound.%d", other->dir, (int)getpid());
-	test_write_file(path, "x", 1);
-	ck_assert_sys(mount("f", path, NULL, MS_BIND, NULL));
-	if (way_source(_i) != SNAPMAP_SOURCE_REFLINK)
-		expect_path(_i, path);
-	ck_assert_sys(umount(path));
-	/* On the same file system it may still be another mount, over which nothing is shared. */
-	test_write_file("g", "x", 1);
-	ck_assert_sys(mount("f", "g", NULL, MS_BIND, NULL));
-	if (way_source(_i) != SNAPMAP_SOURCE_REFLINK)
-		expect_path(_i, "g");
-	ck_assert_sys(umount("g"));
-	ck_assert_sys(unlink(path));
-}
-END_TEST
-
-START_TEST(test_read_only_mount)
-{
-	if (!way_exists(_i))
-		return;
-	if (!own_mounts())
-		test_skip("needs root");
-	ck_assert_sys(mkdir("m", 0755));
-	make("m/f");
-	ck_assert_sys(mount("m", "m", NULL, MS_BIND, NULL));
-	ck_assert_sys(mount(NULL, "m", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
-	ck_assert_int_eq(open("m/g", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), -1);
-	ck_assert_int_eq(errno, EROFS);
-	if (way_source(_i) != SNAPMAP_SOURCE_REFLINK)
-		expect_path(_i, "m/f");
-	ck_assert_sys(umount("m"));
-}
-END_TEST
-
-/* An overlay whose upper layer is on this row and whose lower layer is elsewhere. */
-START_TEST(test_overlay_over_two_file_systems)
-{
-	const struct test_fs *other = test_fs_named(strcmp(test_fs()->name, "xfs") ? "xfs" : "ext4");
-	char lower[2048], path[4096], options[8192];
-	struct view v = {0};
-
-	if (!way_exists(_i))
-		return;
-	if (!other || !own_mounts())
-		test_skip("needs root and two file systems");
-	snprintf(lower, sizeof(lower), "%s/lower.%d", other->dir, (int)getpid());
-	snprintf(path, sizeof(path), "%s/f", lower);
-	ck_assert_sys(mkdir(lower, 0755));
-	make(path);
-	ck_assert_sys(mkdir("up", 0755));
-	ck_assert_sys(mkdir("work", 0755));
-	ck_assert_sys(mkdir("m", 0755));
-	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s/up,workdir=%s/work", lower, test_dir(), test_dir());
-	if (mount("overlay", "m", "overlay", 0, options)) {
-		remove(path);
-		rmdir(lower);
-		test_skip("no overlay with its upper layer here: %s", strerror(errno));
-	}
-	if (way_source(_i) != SNAPMAP_SOURCE_REFLINK)
-		expect_path(_i, "m/f");
-	/* Opened below, then copied up by a writer: the snapshot stays. */
-	if (way_source(_i) != SNAPMAP_SOURCE_REFLINK) {
-		view_open(_i, "m/f", 0, &v);
-		test_write_file("m/f", "new", 3);
-		ck_assert(view_is(&v, bytes, N));
-		view_close(&v);
-	}
-	ck_assert_sys(umount2("m", MNT_DETACH));
-	ck_assert_sys(unlink(path));
-	ck_assert_sys(rmdir(lower));
-}
-END_TEST
-
-START_TEST(test_btrfs_nocow_file)
-{
-	unsigned flags = 0;
-
-	if (!way_exists(_i))
-		return;
-	int fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-	if (strncmp(test_fs()->name, "btrfs", 5)) {
-		close(fd);
-		return;
-	}
-	ck_assert_sys(ioctl(fd, FS_IOC_GETFLAGS, &flags));
-	flags |= FS_NOCOW_FL;
-	ck_assert_sys(ioctl(fd, FS_IOC_SETFLAGS, &flags));
-	close(fd);
-	make("f");
-	if (way_source(_i) != SNAPMAP_SOURCE_REFLINK)
-		expect_path(_i, "f");
-}
-END_TEST
-
-/* The private file lies on the file's own file system, unless tmpdir says where a copy is to go. */
-START_TEST(test_tmpdir_that_is_not_there)
-{
-	struct snapmap_options o = way_options(_i, 0);
-	struct view v = {0};
-
-	if (!way_exists(_i))
-		return;
-	make("f");
-	o.tmpdir = "/nowhere/at/all";
-	ck_assert_ok(view_try_with(_i, "f", &o, &v));
-	ck_assert(view_is(&v, bytes, N));
-	view_close(&v);
-	o.tmpdir = "";
-	ck_assert_ok(view_try_with(_i, "f", &o, &v));
-	ck_assert(view_is(&v, bytes, N));
-	view_close(&v);
-	ck_assert(names_are(1));
-}
-END_TEST
-
 /* Which source serves which row: nothing slower than what is to be had. */
 START_TEST(test_automatic_choice_is_the_best_there_is)
 {
@@ -635,7 +326,7 @@ START_TEST(test_quiet_file_is_a_point_in_time)
 		ck_assert_msg(rc == 0, "%d: %s", rc, snapmap_last_error());
 		ck_assert_uint_eq(v.info.consistency, SNAPMAP_CONSISTENCY_POINT_IN_TIME);
 	}
-	ck_assert(view_is(&v, bytes, N));
+	ck_assert(view_is(&v, want, N));
 	view_close(&v);
 }
 END_TEST
@@ -684,18 +375,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, test_open_of_memory_files, 0, WAYS);
 	tcase_add_loop_test(tc, test_nofollow_refuses_links, 0, WAYS);
 	tcase_add_loop_test(tc, test_nofollow_holds_in_a_race, 0, 2);
-	tcase_add_loop_test(tc, test_open_in_a_directory_one_may_not_write, 0, WAYS);
-	tcase_add_loop_test(tc, test_open_of_a_writable_file_of_another_in_such_a_directory, 0, WAYS);
-	tcase_add_loop_test(tc, test_open_of_system_files, 0, 2);
-	tcase_add_loop_test(tc, test_file_one_may_not_read, 0, 2);
-	tcase_add_loop_test(tc, test_descriptor_of_a_file_one_may_not_open, 0, WAYS);
 	tcase_add_loop_test(tc, test_size_changes_while_opening, 0, WAYS);
-	tcase_add_loop_test(tc, test_link_to_another_file_system, 0, 2);
-	tcase_add_loop_test(tc, test_bind_mounted_file, 0, 2);
-	tcase_add_loop_test(tc, test_read_only_mount, 0, 2);
-	tcase_add_loop_test(tc, test_overlay_over_two_file_systems, 0, 2);
-	tcase_add_loop_test(tc, test_btrfs_nocow_file, 0, WAYS);
-	tcase_add_loop_test(tc, test_tmpdir_that_is_not_there, 0, WAYS);
 	tcase_add_loop_test(tc, test_automatic_choice_is_the_best_there_is, 0, 2);
 	tcase_add_loop_test(tc, test_quiet_file_is_a_point_in_time, 0, WAYS);
 	tcase_add_loop_test(tc, test_populate_and_prefault, 0, WAYS);

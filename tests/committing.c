@@ -102,6 +102,14 @@ int way_finish(const struct way *way, struct snapmap_mut *map, uint32_t flags)
 	return rc;
 }
 
+int way_edit(const struct way *w, const char *path, uint32_t flags)
+{
+	struct snapmap_mut *map = way_open(w, path);
+
+	((char *)snapmap_mut_data(map))[100] ^= 1;
+	return way_finish(w, map, flags);
+}
+
 int commit_flags(struct snapmap_mut *map, uint32_t flags)
 {
 	struct snapmap_commit_options o = {.size = sizeof(o), .flags = flags};
@@ -115,6 +123,14 @@ ino_t inode_of(const char *path)
 
 	ck_assert_msg(!stat(path, &st), "%s: %s", path, strerror(errno));
 	return st.st_ino;
+}
+
+mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	ck_assert_msg(!lstat(path, &st), "%s: %s", path, strerror(errno));
+	return st.st_mode & 07777;
 }
 
 bool exists(const char *path)

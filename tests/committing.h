@@ -66,9 +66,13 @@ struct snapmap_mut *way_open(const struct way *way, const char *path);
 int way_commit(const struct way *way, struct snapmap_mut **map, uint32_t flags);
 /* The same, and the handle is closed whatever comes. */
 int way_finish(const struct way *way, struct snapmap_mut *map, uint32_t flags);
+/* Edits one byte of a file of more than 100, and commits. */
+int way_edit(const struct way *way, const char *path, uint32_t flags);
 
 int commit_flags(struct snapmap_mut *map, uint32_t flags);
 ino_t inode_of(const char *path);
+/* Of the name itself, if it is a link. */
+mode_t mode_of(const char *path);
 bool exists(const char *path);
 /* Names in a directory. Does not count what FUSE keeps under a hidden name because it is still open. */
 size_t count_names(const char *dir);

@@ -89,6 +89,15 @@ static inline volatile char *foreign_page(void)
 	return (volatile char *)p;
 }
 
+/* What the handler does at a fault. */
+static inline int handle_fault_at(void *address)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
+
+	info.si_addr = address;
+	return snapmap_guard_handle(SIGBUS, &info);
+}
+
 /* The signal that the child died of, 0 if it ended by itself. */
 static inline int death_of(void (*fn)(void *arg), void *arg)
 {

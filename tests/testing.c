@@ -359,6 +359,35 @@ size_t test_count_fds(void)
 	return test_count_names("/proc/self/fd") - 1; /* one is the listing's own */
 }
 
+void test_settle_fds(size_t fds)
+{
+	for (int i = 0; i < 20000 && test_count_fds() != fds; i++)
+		usleep(1000);
+}
+
+int test_started_program_fds(char *buf, size_t size)
+{
+	char *argv[] = {(char *)(uintptr_t) "ls", (char *)(uintptr_t) "-l", (char *)(uintptr_t) "/proc/self/fd", NULL};
+	int fds[2], status;
+	size_t n = 0;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -1;
+	pid_t pid = fork();
+
+	if (!pid) {
+		dup2(fds[1], 1);
+		execvp("ls", argv);
+		_exit(127);
+	}
+	close(fds[1]);
+	for (ssize_t got; (got = read(fds[0], buf + n, size - 1 - n)) > 0;)
+		n += (size_t)got;
+	buf[n] = 0;
+	close(fds[0]);
+	return waitpid(pid, &status, 0) != pid || status ? -1 : 0;
+}
+
 size_t test_count_maps(void)
 {
 	FILE *f = fopen("/proc/self/maps", "re");

@@ -109,6 +109,13 @@ void test_fill_disk(uint64_t leave);
 
 /* Open descriptors of this process. */
 size_t test_count_fds(void);
+/* Gives threads that end their time until there are as many as that. */
+void test_settle_fds(size_t fds);
+/*
+ * What descriptors a program has that this process starts now, a line for each, in @buf.
+ * 0 or -1. Makes no check, so children may call it.
+ */
+int test_started_program_fds(char *buf, size_t size);
 /* Mappings of this process; in a sanitized build only those of files, since its own come and go. */
 size_t test_count_maps(void);
 
