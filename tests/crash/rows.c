@@ -9,10 +9,10 @@
 #include <string.h>
 
 static const struct file_system file_systems[] = {
-	{"xfs", "xfs", "300M", "nouuid", "xfs_repair -n -f \"$1\"", true},
-	{"xfs-exchange", "xfs", "300M", "nouuid", "xfs_repair -n -f \"$1\"", true},
-	{"btrfs", "btrfs", "256M", "", "btrfs check --readonly \"$1\"", false},
-	{"ext4", "ext4", "128M", "", "e2fsck -f -n \"$1\"", true},
+	{"xfs", "xfs", "300M", "nouuid", true},
+	{"xfs-exchange", "xfs", "300M", "nouuid", true},
+	{"btrfs", "btrfs", "256M", "", false},
+	{"ext4", "ext4", "128M", "", true},
 };
 
 static const struct strategy strategies[] = {

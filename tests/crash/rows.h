@@ -7,13 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* @name: a row of tests/mkfs */
+/* @name: a row of tests/volume */
 struct file_system {
 	const char *name;
 	const char *type;
 	const char *size;
 	const char *options; /* of mount */
-	const char *fsck;    /* shell command; $1 is the disk */
 	bool shutdown;	     /* has the shutdown ioctl */
 };
 

@@ -52,9 +52,9 @@ static int run(const char *const *arguments, char *ret, size_t capacity)
 
 int volume_make(const struct file_system *fs, const char *image)
 {
-	const char *script = getenv("SNAPMAP_TEST_MKFS");
+	const char *script = getenv("SNAPMAP_TEST_VOLUME");
 	const char *size[] = {"truncate", "-s", fs->size, image, NULL};
-	const char *make[] = {"bash", script, fs->name, image, NULL};
+	const char *make[] = {"bash", script, "make", fs->name, image, NULL};
 	char output[2000] = "";
 
 	unlink(image);
@@ -141,7 +141,7 @@ int volume_unmount(const char *dir)
 
 int volume_check(const struct file_system *fs, const char *image, char *ret, size_t capacity)
 {
-	const char *check[] = {"sh", "-c", fs->fsck, "sh", image, NULL};
+	const char *check[] = {"bash", getenv("SNAPMAP_TEST_VOLUME"), "check", fs->name, image, NULL};
 
 	return run(check, ret, capacity) ? -1 : 0;
 }

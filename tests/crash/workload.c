@@ -56,10 +56,11 @@ static void make_noise(uint64_t random)
 	}
 }
 
-static struct way some_way(uint64_t *random)
+static struct way some_way(const struct act *a, uint64_t *random)
 {
 	return (struct way){
-		.nosync = random_percent(random, 30),
+		/* What is to be torn has to break a promise. */
+		.nosync = random_percent(random, 30) && !a->scattered,
 		.closing = random_percent(random, 40),
 		.saving = random_percent(random, 20),
 	};
@@ -82,7 +83,7 @@ static int commit_some(struct act *a, unsigned long commits, uint64_t random)
 		enum file file = some_file(a, &random);
 
 		atomic_store(busy, true);
-		rc = act_commit(a, file, some_way(&random));
+		rc = act_commit(a, file, some_way(a, &random));
 		atomic_store(busy, false);
 		if (!rc && random_percent(&random, 10))
 			rc = act_flush(a, file);
