@@ -66,7 +66,7 @@ static bool file_is(const char *path, const struct model *m)
 	return same;
 }
 
-/* Version @to of file f, with little room: v->versions says how it ended. */
+/* A commit of file f with little room, and if that failed once more with enough of it. */
 static void commit_with_little(const struct job *job, const struct model *old, const struct model *new, size_t room,
 			       struct verdict *v)
 {
@@ -96,6 +96,7 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 		verdict_say(v, FAULT_USE, "the handle's bytes are lost after a commit that returned %d", rc);
 	unlink(BALLAST);
 	sync_here();
+	judge_names(v);
 	if (rc && snapmap_mut_commit(map, &options))
 		verdict_say(v, FAULT_USE, "with room again: %s", snapmap_last_error());
 	snapmap_mut_close(map);

@@ -43,7 +43,7 @@ void job_count(const struct job *job, enum kind kind, const struct verdict *v, c
 	if (!job->row->torn)
 		printf("%s: %s\n  again: %s\n", name, v->text, again);
 	else if (v->fault == FAULT_TORN && !atomic_exchange(&job->tally->enough, true))
-		printf("%s is torn, as it has to be: %s\n  again: %s\n", name, v->text, again);
+		printf("%s is torn, as it has to be: %s\n", name, v->text);
 	fflush(stdout);
 }
 

@@ -111,7 +111,7 @@ static void judge_attributes(const struct judge *j, enum file file, struct verdi
 		verdict_say(v, FAULT_ATTRIBUTES, "%s is another file than %s", t->link, t->name);
 }
 
-static void judge_file(const struct judge *j, enum file file, struct verdict *v)
+static void judge_file(const struct judge *j, enum file file, bool plain, struct verdict *v)
 {
 	struct stat st;
 
@@ -122,7 +122,7 @@ static void judge_file(const struct judge *j, enum file file, struct verdict *v)
 				    (unsigned long long)j->expect.floor[file]);
 		return;
 	}
-	if (j->strategy->plain_reads)
+	if (plain)
 		judge_plain(j, file, v);
 	judge_by_library(j, file, v);
 	judge_attributes(j, file, v);
@@ -146,16 +146,29 @@ static void go_on(const struct judge *j, struct verdict *v)
 	}
 	next.expect.floor[FILE_SAVED] = next.expect.newest[FILE_SAVED] = a.models[FILE_F].version;
 	for (enum file file = FILE_F; file < FILES && !v->fault; file++)
-		judge_file(&next, file, v);
+		judge_file(&next, file, true, v);
 }
 
-static void judge_names(struct verdict *v)
+static bool is_known(const char *name)
+{
+	static const char *const others[] = {".", "..", "lost+found", NOISE};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (!strcmp(name, others[i]))
+			return true;
+	for (size_t i = 0; i < FILES; i++)
+		if (!strcmp(name, files[i].name) || (files[i].link && !strcmp(name, files[i].link)))
+			return true;
+	return false;
+}
+
+void judge_names(struct verdict *v)
 {
 	DIR *dir = opendir(".");
 	struct dirent *d;
 
 	while (dir && (d = readdir(dir)))
-		if (!strncmp(d->d_name, ".snapmap-", 9))
+		if (!is_known(d->d_name))
 			verdict_say(v, FAULT_STRAY, "%s is left", d->d_name);
 	if (!dir)
 		verdict_say(v, FAULT_USE, "the directory: %s", strerror(errno));
@@ -170,7 +183,7 @@ static void judge(const struct judge *j, struct verdict *v)
 		return;
 	}
 	for (enum file file = FILE_F; file < FILES && !v->fault; file++)
-		judge_file(j, file, v);
+		judge_file(j, file, j->strategy->plain_reads, v);
 	if (!v->fault)
 		go_on(j, v);
 	if (!v->fault)

@@ -33,6 +33,8 @@ struct judge {
 
 /* In a process of its own. */
 void judge_run(const struct judge *j, struct verdict *ret);
+/* Whether there are names in the working directory that do not belong there. */
+void judge_names(struct verdict *v);
 void verdict_say(struct verdict *v, enum fault fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

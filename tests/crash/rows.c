@@ -9,10 +9,9 @@
 #include <string.h>
 
 static const struct file_system file_systems[] = {
-	{"xfs", "xfs", "300M", "nouuid", true},
-	{"xfs-exchange", "xfs", "300M", "nouuid", true},
-	{"btrfs", "btrfs", "256M", "", false},
-	{"ext4", "ext4", "128M", "", true},
+	{"xfs", "xfs", "300M", "nouuid", true},	  {"xfs-exchange", "xfs", "300M", "nouuid", true},
+	{"btrfs", "btrfs", "256M", "", false},	  {"ext4", "ext4", "520M", "noinit_itable", true},
+	{"ext4-small", "ext4", "128M", "", true}, /* blocks smaller than a page */
 };
 
 static const struct strategy strategies[] = {
@@ -32,6 +31,7 @@ const struct row rows[] = {
 	{"btrfs", "replace", "crash_workload", false},
 	{"btrfs", "journal", "crash_workload", false},
 	{"ext4", "replace", "crash_workload", false},
+	{"ext4-small", "replace", "crash_workload", false},
 	{"ext4", "journal", "crash_workload", false},
 	{"xfs", "clone", "crash_workload", true},
 	{"btrfs", "clone", "crash_workload", true},

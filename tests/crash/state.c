@@ -61,7 +61,13 @@ static void apply_part(const struct event *e, size_t from, size_t n, struct page
  */
 static bool is_file_data(const struct event *e, size_t at, size_t n)
 {
-	return e->kind == EVENT_WRITE && n == BLOCK && !memcmp((const char *)e->data + at, MODEL_MAGIC, 8);
+	/* A strategy that writes files of its own adds what their blocks begin with, 8 bytes. */
+	static const char *const magics[] = {MODEL_MAGIC};
+
+	for (size_t i = 0; e->kind == EVENT_WRITE && n == BLOCK && i < sizeof(magics) / sizeof(magics[0]); i++)
+		if (!memcmp((const char *)e->data + at, magics[i], 8))
+			return true;
+	return false;
 }
 
 static void apply_torn_block(const struct event *e, size_t at, size_t n, unsigned percent, uint64_t *random,
