@@ -246,15 +246,19 @@ static int run_workers(void)
 
 /* --- results */
 
-static void print_counts(const char *name, enum kind kind, const struct counts *c)
+static void print_counts(const char *name, enum kind kind, const struct tally *t)
 {
+	const struct counts *c = &t->counts[kind];
 	unsigned long faults[FAULTS];
 
 	for (int f = 0; f < FAULTS; f++)
 		faults[f] = atomic_load(&c->faults[f]);
-	printf("%-26s %-10s %8lu %6lu %5lu %10lu %6lu %5lu %6lu\n", name, kind_names[kind],
+	printf("%-26s %-10s %8lu %6lu %5lu %10lu %6lu %5lu %8lu", name, kind_names[kind],
 	       (unsigned long)atomic_load(&c->explored), faults[FAULT_TORN], faults[FAULT_OLD],
 	       faults[FAULT_ATTRIBUTES], faults[FAULT_STRAY], faults[FAULT_FSCK], faults[FAULT_USE]);
+	if (kind == KIND_FULL)
+		printf("  (%lu refused)", (unsigned long)atomic_load(&t->refused));
+	putchar('\n');
 }
 
 static unsigned long count_faults(const struct counts *c)
@@ -294,13 +298,17 @@ static void score_row(size_t row, struct score *s)
 	for (enum kind k = 0; k < KINDS; k++) {
 		if (!atomic_load(&t->counts[k].explored))
 			continue;
-		print_counts(name, k, &t->counts[k]);
+		print_counts(name, k, t);
 		if (rows[row].torn)
 			continue;
 		if (count_faults(&t->counts[k]))
 			s->failed++;
 		else
 			s->passed++;
+	}
+	if (atomic_load(&t->counts[KIND_FULL].explored) >= 10 && !atomic_load(&t->refused)) {
+		printf("%s: no commit was refused for want of room\n", name);
+		s->failed++;
 	}
 	if (rows[row].torn && atomic_load(&t->enough)) {
 		s->passed++;
@@ -315,7 +323,7 @@ static int report(int failed_workers, double seconds)
 	struct score s = {.failed = (unsigned long)failed_workers + atomic_load(&shared->broken)};
 	unsigned long n = explored();
 
-	printf("\n%-26s %-10s %8s %6s %5s %10s %6s %5s %6s\n", "row", "crash", "explored", "torn", "old", "attributes",
+	printf("\n%-26s %-10s %8s %6s %5s %10s %6s %5s %8s\n", "row", "crash", "explored", "torn", "old", "attributes",
 	       "stray", "fsck", "unusable");
 	for (size_t i = 0; i < row_count; i++)
 		score_row(i, &s);

@@ -47,7 +47,8 @@ static void leave_room(size_t n)
 {
 	int fd = open("spare", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	(void)!fallocate(fd, 0, 0, (off_t)n + 1);
+	if (n)
+		(void)!fallocate(fd, 0, 0, (off_t)n);
 	close(fd);
 	take_room();
 	unlink("spare");
@@ -87,7 +88,9 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	rc = snapmap_mut_commit(map, &options);
 	if (rc == -EOPNOTSUPP)
 		atomic_store(&job->tally->unsupported, true);
-	if (rc && rc != -ENOSPC && rc != -EDQUOT)
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		atomic_fetch_add(&job->tally->refused, 1);
+	else if (rc)
 		verdict_say(v, FAULT_USE, "commit with %zu bytes of room: %s", room, snapmap_last_error());
 	if (!file_is(path, rc ? old : new))
 		verdict_say(v, FAULT_TORN, "the file is not %s after a commit that returned %d, with %zu bytes of room",
@@ -159,6 +162,11 @@ static void count(const struct job *job, const struct verdict *v)
 	job_count(job, KIND_FULL, v, again);
 }
 
+static size_t some_room(uint64_t *random)
+{
+	return random_percent(random, 50) ? 0 : random_below(random, (size_t)1 << (12 + random_below(random, 11)));
+}
+
 static void explore(const struct job *job, const char *mnt)
 {
 	struct judge j = {.dir = mnt, .seed = job->seed, .strategy = job->strategy};
@@ -169,7 +177,7 @@ static void explore(const struct job *job, const char *mnt)
 	v.versions[FILE_F] = v.versions[FILE_G] = 1;
 	for (unsigned long i = 0; !v.fault && i < job->count && !job_enough(job); i++) {
 		uint64_t versions[FILES];
-		size_t room = random_below(&random, (size_t)1 << (12 + random_below(&random, 11)));
+		size_t room = some_room(&random);
 
 		memcpy(versions, v.versions, sizeof(versions));
 		round_apart(job, mnt, versions[FILE_F], room, &v);

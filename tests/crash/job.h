@@ -25,7 +25,8 @@ struct counts {
 struct tally {
 	struct counts counts[KINDS];
 	atomic_bool unsupported;
-	atomic_bool enough; /* a row that has to be torn was */
+	atomic_bool enough;   /* a row that has to be torn was */
+	atomic_ulong refused; /* commits that a full file system made fail, as they should */
 };
 
 struct job {
