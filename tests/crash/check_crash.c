@@ -46,8 +46,9 @@
 #include "random.h"
 
 #define SESSION 100ul /* states of one record */
-/* One of about 20 states is found torn where one has to be: so a failure to is no bad luck. */
-#define TORN_STATES 400ul
+/* One of 20 to 50 states is torn where one has to be, and the first that is found is enough: this is no bad luck. */
+#define TORN_STATES 1000ul
+#define TORN_SESSION 25ul
 #define MAX_WORKERS 64
 
 static const char *const kind_names[KINDS] = {"power cut", "subset", "kill", "shutdown", "full"};
@@ -134,7 +135,7 @@ static void plan(void)
 		if (!is_wanted(rows[i].file_system))
 			continue;
 		if (rows[i].torn) {
-			add_jobs(i, KIND_POWER, TORN_STATES, SESSION);
+			add_jobs(i, KIND_POWER, TORN_STATES, TORN_SESSION);
 			continue;
 		}
 		add_jobs(i, KIND_POWER, n, SESSION);

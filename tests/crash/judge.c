@@ -184,9 +184,9 @@ static void judge(const struct judge *j, struct verdict *v)
 	}
 	for (enum file file = FILE_F; file < FILES && !v->fault; file++)
 		judge_file(j, file, j->strategy->plain_reads, v);
-	if (!v->fault)
+	if (!v->fault && !j->brief)
 		go_on(j, v);
-	if (!v->fault)
+	if (!v->fault && !j->brief)
 		judge_names(v);
 }
 

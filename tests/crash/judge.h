@@ -27,6 +27,7 @@ struct judge {
 	const char *dir;
 	uint64_t seed;
 	bool scattered;
+	bool brief; /* only look */
 	const struct strategy *strategy;
 	struct expect expect;
 };

@@ -151,18 +151,19 @@ static void judge_state(const struct file_system *fs, const struct paths *paths,
 	judge_run(j, ret);
 	if (volume_unmount(paths->mnt))
 		verdict_say(ret, FAULT_USE, "it cannot be unmounted: %s", strerror(errno));
-	else if (volume_check(fs, paths->disk, output, sizeof(output)))
+	else if (!j->brief && volume_check(fs, paths->disk, output, sizeof(output)))
 		verdict_say(ret, FAULT_FSCK, "the file system is damaged: %s", output);
 }
 
-static void explore_state(const struct file_system *fs, const struct strategy *strategy, const struct record *r,
-			  const struct state *s, const struct paths *paths, struct pages *pages, struct verdict *ret)
+static void explore_state(const struct row *row, const struct record *r, const struct state *s,
+			  const struct paths *paths, struct pages *pages, struct verdict *ret)
 {
 	struct judge j = {
 		.dir = paths->mnt,
 		.seed = r->head.seed,
 		.scattered = r->head.scattered,
-		.strategy = strategy,
+		.brief = row->torn,
+		.strategy = strategy_named(row->strategy),
 	};
 	struct disk disk;
 
@@ -172,7 +173,7 @@ static void explore_state(const struct file_system *fs, const struct strategy *s
 		verdict_say(ret, FAULT_USE, "no disk: %s", strerror(errno));
 		return;
 	}
-	judge_state(fs, paths, &j, ret);
+	judge_state(file_system_named(row->file_system), paths, &j, ret);
 	if (disk_stop(paths->disk, &disk))
 		verdict_say(ret, FAULT_USE, "the disk is busy: %s", strerror(errno));
 }
@@ -224,7 +225,7 @@ static int explore(const struct job *job, const struct paths *paths)
 		struct state s;
 
 		state_choose(&r, random_mix(job->seed, i), &s);
-		explore_state(job->fs, job->strategy, &r, &s, paths, &pages, &v);
+		explore_state(job->row, &r, &s, paths, &pages, &v);
 		count_state(job, paths, &s, &v);
 	}
 	if (!rc)
@@ -276,8 +277,7 @@ int power_replay(const char *record, uint64_t seed, const char *dir)
 		return fail(r.head.row);
 	state_choose(&r, seed, &s);
 	tell_state(&r, &s);
-	explore_state(file_system_named(job.row->file_system), strategy_named(job.row->strategy), &r, &s, &paths,
-		      &pages, &v);
+	explore_state(job.row, &r, &s, &paths, &pages, &v);
 	printf("%s\n", v.fault ? v.text : "no fault");
 	pages_free(&pages);
 	record_close(&r);

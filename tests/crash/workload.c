@@ -33,7 +33,11 @@
 
 static atomic_bool *busy; /* a commit runs */
 
-static void make_noise(uint64_t random)
+/*
+ * @hard: without a pause, and often the whole file system. What has to be torn is torn
+ * where a transaction is brought to the disk; on btrfs that no fsync does.
+ */
+static void make_noise(uint64_t random, bool hard)
 {
 	int fd = open(NOISE, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	char bytes[4096];
@@ -48,11 +52,12 @@ static void make_noise(uint64_t random)
 		if (pwrite(fd, bytes, 1 + random_below(&random, sizeof(bytes)), (off_t)random_below(&random, 65536)) <
 		    0)
 			_exit(1);
-		if (random_percent(&random, 25))
+		if (random_percent(&random, hard ? 40 : 25))
 			syncfs(fd);
-		else if (random_percent(&random, 80))
+		else if (hard || random_percent(&random, 80))
 			fsync(fd);
-		usleep((useconds_t)random_below(&random, 2000));
+		if (!hard)
+			usleep((useconds_t)random_below(&random, 2000));
 	}
 }
 
@@ -121,7 +126,7 @@ int main(int argc, char **argv)
 	noise = fork();
 	if (!noise) {
 		close(a.marks);
-		make_noise(random);
+		make_noise(random, a.scattered);
 	}
 	rc = commit_some(&a, strtoul(argv[5], NULL, 0), random);
 	kill(noise, SIGKILL);
