@@ -39,6 +39,7 @@ void act_begin(struct act *a, const uint64_t *versions)
 	for (int i = 0; i < FILE_COMMITTED; i++) {
 		model_begin(&a->models[i], a->seed, (uint32_t)i, a->scattered && i == FILE_F);
 		model_go(&a->models[i], versions[i]);
+		a->worked |= versions[i] > 1;
 		a->handles[i] = NULL;
 	}
 }
@@ -153,6 +154,7 @@ static int publish(struct act *a, enum file file, struct way way)
 	complain("commit", file, rc);
 	if (rc)
 		return rc;
+	a->worked |= options.strategy == a->strategy->id;
 	act_mark(a, MARK_DONE, file, a->models[file].version, !way.nosync);
 	if (way.closing)
 		a->handles[file] = NULL;

@@ -41,7 +41,8 @@ struct act {
 	uint64_t seed;
 	bool scattered;
 	const struct strategy *strategy;
-	int marks; /* socket, or -1 */
+	int marks;   /* socket, or -1 */
+	bool worked; /* the strategy has committed something: -EOPNOTSUPP is a fault from then on */
 	struct model models[FILE_COMMITTED];
 	struct snapmap_mut *handles[FILE_COMMITTED];
 };

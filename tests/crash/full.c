@@ -86,8 +86,7 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	model_store(new, snapmap_mut_data(map));
 	leave_room(room);
 	rc = snapmap_mut_commit(map, &options);
-	if (rc == -EOPNOTSUPP)
-		atomic_store(&job->tally->unsupported, true);
+	v->unsupported = rc == -EOPNOTSUPP && old->version == 1;
 	if (rc == -ENOSPC || rc == -EDQUOT)
 		atomic_fetch_add(&job->tally->refused, 1);
 	else if (rc)
@@ -181,8 +180,10 @@ static void explore(const struct job *job, const char *mnt)
 
 		memcpy(versions, v.versions, sizeof(versions));
 		round_apart(job, mnt, versions[FILE_F], room, &v);
-		if (job_enough(job))
+		if (v.unsupported) {
+			count(job, &v);
 			break;
+		}
 		versions[FILE_F]++;
 		memcpy(j.expect.floor, versions, sizeof(versions));
 		memcpy(j.expect.newest, versions, sizeof(versions));

@@ -35,6 +35,10 @@ void job_count(const struct job *job, enum kind kind, const struct verdict *v, c
 	struct counts *c = &job->tally->counts[kind];
 	char name[64];
 
+	if (v->unsupported) {
+		atomic_store(&job->tally->unsupported, true);
+		return;
+	}
 	atomic_fetch_add(&c->explored, 1);
 	if (!v->fault)
 		return;

@@ -138,6 +138,7 @@ static void go_on(const struct judge *j, struct verdict *v)
 	for (enum file file = FILE_F; file < FILE_COMMITTED && !v->fault; file++) {
 		int rc = act_commit(&a, file, (struct way){.saving = true});
 
+		v->unsupported = rc == -EOPNOTSUPP && !a.worked;
 		if (rc)
 			verdict_say(v, FAULT_USE, "the next commit of %s failed: %s", files[file].name,
 				    snapmap_last_error());

@@ -19,6 +19,7 @@ enum fault {
 
 struct verdict {
 	enum fault fault;
+	bool unsupported; /* the strategy does not work here at all */
 	char text[600];
 	uint64_t versions[FILES]; /* that the files have after the judge's own commits */
 };

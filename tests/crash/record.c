@@ -147,7 +147,9 @@ int record_open(const char *path, struct record *ret)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) || (size_t)st.st_size < sizeof(r.head)) {
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) || (size_t)st.st_size < sizeof(r.head)) {
 		close(fd);
 		return -1;
 	}
