@@ -114,6 +114,13 @@ int sys_lease_end(int fd)
 }
 
 /*
+ * Not LEASE_SIGNAL: since Linux 6.12 a pending signal of a timer that was set anew is
+ * dropped when it is to be delivered, and with it another of the same number that had
+ * been merged with it. Only threads of ours get it, and they have it blocked.
+ */
+#define TIMER_SIGNAL SIGVTALRM
+
+/*
  * For the owner of leases, with all signals blocked: waits for a break, or for
  * sys_lease_wake(). Return: 1, and in @ret_fd the descriptor of one lease that
  * breaks or -1; 0 if nothing came within @ms milliseconds, -1 being no limit.
@@ -127,6 +134,7 @@ int sys_lease_wait(int ms, int *ret_fd)
 
 	sigemptyset(&set);
 	sigaddset(&set, LEASE_SIGNAL);
+	sigaddset(&set, TIMER_SIGNAL);
 	do
 		rc = sigtimedwait(&set, &info, ms < 0 ? NULL : &limit);
 	while (rc < 0 && errno == EINTR);
@@ -141,10 +149,10 @@ void sys_lease_wake(pid_t owner)
 	syscall(SYS_tgkill, getpid(), owner, LEASE_SIGNAL);
 }
 
-/* A timer that sends the thread @owner what sys_lease_wake() sends. Not there in a child of fork(). */
+/* A timer that wakes the thread @owner as sys_lease_wake() does. Not there in a child of fork(). */
 int sys_lease_timer_create(pid_t owner, timer_t *ret)
 {
-	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LEASE_SIGNAL};
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TIMER_SIGNAL};
 
 	event._sigev_un._tid = owner;
 	return timer_create(CLOCK_MONOTONIC, &event, ret) ? -errno : 0;
