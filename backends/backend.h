@@ -38,6 +38,9 @@ struct lease_terms {
  * @generation: how often the process had forked before the file was opened
  * @unchanging: the file does not change meanwhile, but will soon: a private image is
  *	needed, and no proof that it is a point in time
+ * @begin: asked before a private image is begun, with @begin_arg: 0, or an errno with
+ *	its sentence, which fails the call. May be NULL
+ * @unsealed: the image will be written to before it is used
  */
 struct source_request {
 	int fd;
@@ -53,6 +56,9 @@ struct source_request {
 	const struct lease_terms *lease;
 	unsigned generation;
 	bool unchanging;
+	int (*begin)(void *arg);
+	void *begin_arg;
+	bool unsealed;
 };
 
 /**
@@ -67,8 +73,9 @@ struct source_request {
  * @weight: bytes that would have to be copied if its lease broke
  * @linkable: may be given a name in the file's directory, and so become the file
  * @unlimited: nameless memory, which no full file system can run out of
- * @stamp: editable images only: the file was in this state no later than the
- *	instant of the image, so whatever differs from it later is a change
+ * @stamp: editable images: the file was in this state no later than the instant of
+ *	the image, so whatever differs from it later is a change. Under a lease: its
+ *	state after the grant
  */
 struct image {
 	int fd;

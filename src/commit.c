@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "attributes.h"
+#include "journal.h"
 #include "publish.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
@@ -51,6 +52,13 @@ int commit_check_unchanged(struct commit *c)
 
 	c->conflict = rc == -EBUSY;
 	return rc ? error_set(rc, "commit", rc == -EBUSY ? changed_advice : NULL) : 0;
+}
+
+int commit_is_changed(const struct commit *c)
+{
+	int rc = check_unchanged(c->target);
+
+	return rc == -EBUSY ? 1 : rc;
 }
 
 /* Renaming over a file needs no right to it, but editing it should. */
@@ -175,6 +183,8 @@ static int stage_and_publish(struct overlay *o, struct commit *c, struct ranges 
 	if (rc)
 		return rc;
 	c->image = &staged.image;
+	c->dirty = &staged.dirty;
+	c->kept = o->kept;
 	/* Zeros of the guard can only have been staged if there is an error now. */
 	rc = check_sound(o);
 	if (!rc)
@@ -192,6 +202,24 @@ static int stage_and_publish(struct overlay *o, struct commit *c, struct ranges 
 	return rc;
 }
 
+/*
+ * A commit by journal that was cut off is finished before another one. If it was this
+ * handle's own, the file is then the one that the handle stands for.
+ */
+static int settle_journal(struct target *t)
+{
+	struct journal_marker finished = {0};
+	int rc = 0;
+
+	if (t->fd >= 0)
+		rc = journal_settle(&(struct journal_place){.fd = t->fd, .dirfd = t->place.dirfd}, &finished);
+	if (!rc && t->unfinished.applying && journal_marker_same(&finished, &t->unfinished)) {
+		rc = stamp_take(t->fd, t->fs, true, &t->stamp);
+		t->unfinished.applying = false;
+	}
+	return rc;
+}
+
 int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t strategy, bool closing)
 {
 	struct commit c = {.target = t, .flags = flags, .closing = closing, .exists = t->fd >= 0, .damaged = -1};
@@ -200,6 +228,8 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 	bool changed;
 	int rc = check_sound(o);
 
+	if (!rc)
+		rc = settle_journal(t);
 	if (rc)
 		return rc;
 	rc = check_unchanged(t);
@@ -207,6 +237,8 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 	if (rc && !(changed && (flags & SNAPMAP_COMMIT_FORCE)))
 		return error_set(rc, "commit", changed ? changed_advice : NULL);
 	rc = find_attributes(t, flags, &other);
+	if (!rc && other >= 0)
+		rc = journal_settle(&(struct journal_place){.fd = other, .dirfd = t->place.dirfd}, NULL);
 	c.exists = c.exists || other >= 0;
 	c.attributes = other >= 0 ? other : t->fd >= 0 ? t->fd : o->image.fd;
 	if (!rc)

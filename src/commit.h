@@ -3,6 +3,7 @@
 #ifndef SNAPMAP_COMMIT_H
 #define SNAPMAP_COMMIT_H
 
+#include "journal_marker.h"
 #include "overlay.h"
 #include "place.h"
 
@@ -14,6 +15,8 @@
  * @mode: mode for a file that does not exist yet
  * @fs: its file system
  * @strategy: SNAPMAP_STRATEGY_* of the last commit
+ * @unfinished: the marker of a commit by journal that could not be applied in full:
+ *	whoever finishes it makes the file what the handle stands for. Else not applying
  */
 struct target {
 	struct place place;
@@ -22,12 +25,15 @@ struct target {
 	mode_t mode;
 	const struct fs_traits *fs;
 	uint32_t strategy;
+	struct journal_marker unfinished;
 };
 
 /**
  * struct commit - one commit on its way
  * @target: the file
  * @image: has the bytes that the file is to have
+ * @dirty: where the image may differ from the file as the stamp says it was: there, and
+ * @kept: from there on
  * @flags: SNAPMAP_COMMIT_*
  * @closing: the handle ends with this commit, so the image itself may become the
  *	file, if it is linkable
@@ -42,6 +48,8 @@ struct target {
 struct commit {
 	struct target *target;
 	const struct image *image;
+	const struct ranges *dirty;
+	uint64_t kept;
 	uint32_t flags;
 	bool closing;
 	int attributes;
@@ -57,6 +65,8 @@ int commit_run(struct overlay *overlay, struct target *target, uint32_t flags, u
 int commit_link(struct overlay *overlay, const struct target *target, const char *path, uint32_t flags);
 /* For strategies: -EBUSY if the target is not what the stamp says, or there is one that should not be. */
 int commit_check_unchanged(struct commit *commit);
+/* For strategies, quiet: 1 if it is not, 0 if it is, whatever the flags are; or the errno of looking. */
+int commit_is_changed(const struct commit *commit);
 /* For strategies: the published file is what the handle stands for now. Whether @fd itself was kept. */
 bool commit_adopt(struct commit *commit, int fd, const struct timespec *mtime);
 void target_close(struct target *target);

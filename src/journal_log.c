@@ -8,7 +8,7 @@
  *	24	8	inode number of the file
  *	32	8	generation: commits by journal that the file had seen before
  *	40	8	size of the file before
- *	48	8	the file is cut to this size first, if it is larger
+ *	48	8	the file is given this size first, unless it is 2^64 - 1
  *	56	8	its size afterwards
  *	64	8	number of pieces, n
  *	72	48 n	for each piece its offset in the file and its length, 8 bytes each, and the
@@ -37,7 +37,7 @@
 #include "sys.h"
 
 #define MAGIC "SNAPMAP JOURNAL\n"
-#define VERSION 1
+#define FORMAT 1
 #define PIECE ((size_t)1 << 20)
 
 struct head {
@@ -136,7 +136,7 @@ int journal_log_write(int fd, const struct journal_edit *edit, int from, const s
 
 	if (!rc) {
 		*head = (struct head){
-			.version = htole64(VERSION),
+			.version = htole64(FORMAT),
 			.inode = htole64(edit->inode),
 			.generation = htole64(edit->generation),
 			.old_size = htole64(edit->old_size),
@@ -169,7 +169,7 @@ static int parse_head(const struct head *h, uint64_t size, struct journal_log *l
 
 	if (memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0)
 		return refuse("it is not a journal", ret_why);
-	if (le64toh(h->version) != VERSION)
+	if (le64toh(h->version) != FORMAT)
 		return refuse("it has a format of another version", ret_why);
 	log->edit = (struct journal_edit){
 		.inode = le64toh(h->inode),
@@ -179,7 +179,7 @@ static int parse_head(const struct head *h, uint64_t size, struct journal_log *l
 		.size = le64toh(h->size),
 	};
 	if (n > (size - sizeof(*h)) / sizeof(struct journal_piece) || log->edit.size > INT64_MAX ||
-	    log->edit.cut > INT64_MAX)
+	    (log->edit.cut > INT64_MAX && log->edit.cut != JOURNAL_NO_CUT))
 		return refuse("it says things that cannot be", ret_why);
 	log->n = (size_t)n;
 	log->data = sizeof(*h) + n * sizeof(struct journal_piece);
@@ -298,7 +298,7 @@ int journal_log_apply(const struct journal_log *log, int to)
 {
 	int rc = file_size_allowed(log->edit.size);
 
-	if (!rc && log->edit.cut < log->edit.old_size)
+	if (!rc && log->edit.cut != JOURNAL_NO_CUT)
 		rc = sys_ftruncate(to, log->edit.cut);
 	if (!rc)
 		rc = sys_ftruncate(to, log->edit.size);

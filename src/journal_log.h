@@ -11,8 +11,8 @@
  * @inode: the file's inode number
  * @generation: commits by journal that it had seen before
  * @old_size: its size before
- * @cut: it is cut to this size first, if it is larger
- * @size: and then given this one
+ * @cut: it is given this size first, or JOURNAL_NO_CUT
+ * @size: and then this one
  */
 struct journal_edit {
 	uint64_t inode;
@@ -21,6 +21,8 @@ struct journal_edit {
 	uint64_t cut;
 	uint64_t size;
 };
+
+#define JOURNAL_NO_CUT UINT64_MAX
 
 struct journal_piece;
 
@@ -39,7 +41,10 @@ struct journal_log {
 	uint64_t data;
 };
 
-#define JOURNAL_LOG_NONE {.fd = -1}
+#define JOURNAL_LOG_NONE \
+	{                \
+		.fd = -1 \
+	}
 
 /*
  * All quiet. Writes a journal into the empty file @fd, with @ranges of @from as data.

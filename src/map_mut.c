@@ -11,6 +11,7 @@
 
 #include "commit.h"
 #include "handle.h"
+#include "journal.h"
 #include "publish.h"
 #include "sys.h"
 
@@ -75,7 +76,7 @@ static int open_source(struct source *source, struct place *place, const struct 
 	if (rc)
 		error_set(rc, "map", NULL);
 	else
-		rc = image_open(&request, &image);
+		rc = journal_image_open(&request, &image);
 	if (rc) {
 		target_close(&target);
 		return rc;
@@ -138,6 +139,7 @@ static int open_place(const char *path, struct place *place, const struct stat *
 		return rc;
 	}
 	publish_clean_up(place);
+	journal_clean_up(&(struct journal_place){.fd = source.fd, .dirfd = place->dirfd}, &source.st);
 	return open_source(&source, place, options, path, ret);
 }
 

@@ -12,40 +12,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "publish.h"
+#include "in_place.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
 #include "sys.h"
-
-/* The file itself, for writing; -EBUSY if the name leads to another one. */
-static int open_target(const struct commit *c, int *ret_fd)
-{
-	const struct target *t = c->target;
-	int flags = O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-	struct stat st, wanted;
-	int fd, rc;
-
-	if (!c->exists)
-		return error_set(-EOPNOTSUPP, "clone into", "a file that does not exist yet cannot be cloned into");
-	fd = t->place.dirfd >= 0 ? sys_openat(t->place.dirfd, t->place.name, flags, 0)
-				 : sys_reopen(c->attributes, O_WRONLY);
-	/* Somebody holds a lease that opening breaks: wait for them. */
-	if (fd == -EAGAIN)
-		fd = sys_reopen(c->attributes, O_WRONLY);
-	if (fd < 0)
-		return error_set(fd, "open for writing", NULL);
-	rc = sys_fstat(fd, &st);
-	if (!rc)
-		rc = sys_fstat(c->attributes, &wanted);
-	if (!rc && (st.st_dev != wanted.st_dev || st.st_ino != wanted.st_ino))
-		rc = -EBUSY;
-	if (rc) {
-		sys_close(fd);
-		return error_set(rc, "commit", "the name leads to another file by now");
-	}
-	*ret_fd = fd;
-	return 0;
-}
 
 /*
  * FICLONE never makes a file shorter, and refuses one that ends in the middle of
@@ -142,50 +112,10 @@ static int clone_keeping(struct commit *c, int fd)
 	return rc ? error_set(rc, "clone into", rc == -EOPNOTSUPP ? needs_reflink : NULL) : 0;
 }
 
-/*
- * At once, so that a change made from now on is one. The pages of the file went
- * with its old content, so stores through mappings have to fault.
- */
-static void take_stamp(struct commit *c)
-{
-	struct target *t = c->target;
-	struct stat st;
-
-	if (c->attributes != t->fd) {
-		sys_close(t->fd);
-		t->fd = sys_dup(c->attributes);
-	}
-	if (sys_fstat_fresh(c->attributes, &st))
-		st = (struct stat){0};
-	stamp_of(&st, &t->stamp);
-	if ((uint64_t)st.st_size != c->image->size)
-		stamp_spoil(&t->stamp);
-}
-
-/*
- * Holds the temporary name of the file, so that all who commit to it through this
- * library, in whatever way, do so one after the other. Where it cannot be had,
- * because the directory may not be written, nobody with the same rights can
- * replace the file either.
- */
-static int take_turn(const struct commit *c, struct publication *ret)
-{
-	const struct place *place = &c->target->place;
-	int rc;
-
-	*ret = (struct publication){.place = place, .fd = -1};
-	if (place->dirfd < 0)
-		return 0;
-	rc = publish_create(place, 0600, ret);
-	if (!rc || rc == -EACCES || rc == -EPERM || rc == -EEXIST)
-		return 0;
-	return error_set(rc, "clone into", rc == -EBUSY ? "another commit of it does not end: try again later" : NULL);
-}
-
 static int clone_in_turn(struct commit *c)
 {
 	cleanup_fd int fd = -1;
-	int rc = open_target(c, &fd);
+	int rc = in_place_open(c, "clone into", &fd);
 
 	if (!rc && image_will_do(c)) {
 		rc = commit_check_unchanged(c);
@@ -197,7 +127,7 @@ static int clone_in_turn(struct commit *c)
 	if (rc)
 		return rc;
 	c->published = true;
-	take_stamp(c);
+	in_place_take_stamp(c);
 	if (!(c->flags & SNAPMAP_COMMIT_NOSYNC) && sys_fsync(fd))
 		return error_set(-EIO, "flush", "the new content is in place but may not survive a power cut");
 	return 0;
@@ -210,12 +140,11 @@ static int clone_publish(struct commit *c)
 
 	if (rc)
 		return error_set(rc, "clone into", NULL);
-	rc = take_turn(c, &turn);
+	rc = in_place_take_turn(c, "clone into", &turn);
 	if (rc)
 		return rc;
 	rc = clone_in_turn(c);
-	publish_abandon(&turn);
-	sys_close(turn.fd);
+	in_place_end_turn(&turn);
 	return rc;
 }
 
