@@ -29,6 +29,7 @@ struct lease_terms {
  * @dirfd: directory of the file, or -1
  * @dir: its path, used if @dirfd is -1; may be NULL
  * @st: the file, looked at after it was opened
+ * @looked_at: sys_now_ns() before that look, or 0
  * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  * @mount: number of its mount, never used again, or 0
@@ -48,6 +49,7 @@ struct source_request {
 	int dirfd;
 	const char *dir;
 	const struct stat *st;
+	uint64_t looked_at;
 	bool verity;
 	const struct fs_traits *fs;
 	uint64_t mount;
@@ -73,9 +75,8 @@ struct source_request {
  * @weight: bytes that would have to be copied if its lease broke
  * @linkable: may be given a name in the file's directory, and so become the file
  * @unlimited: nameless memory, which no full file system can run out of
- * @stamp: editable images: the file was in this state no later than the instant of
- *	the image, so whatever differs from it later is a change. Under a lease: its
- *	state after the grant
+ * @stamp: editable images only: the file was in this state no later than the
+ *	instant of the image, so whatever differs from it later is a change
  */
 struct image {
 	int fd;

@@ -155,16 +155,11 @@ static bool takes_too_long(const struct source_request *r, uint64_t size, uint64
 /* Under the grant. */
 static int look_at_size(const struct source_request *r, struct image *image, const char **ret_step)
 {
-	struct stat st;
 	uint64_t weight;
-	int rc = sys_fstat(r->fd, &st);
+	int rc = sys_size(r->fd, &image->size);
 
-	if (rc)
+	if (rc || image->size <= (uint64_t)r->st->st_size)
 		return rc;
-	stamp_of(&st, &image->stamp);
-	image->size = image->stamp.size;
-	if (image->size <= (uint64_t)r->st->st_size)
-		return 0;
 	*ret_step = "it grew meanwhile";
 	return takes_too_long(r, image->size, &weight) ? -EAGAIN : 0;
 }

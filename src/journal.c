@@ -44,6 +44,15 @@ void journal_wait(void)
 	sys_sleep(&step);
 }
 
+void journal_grace(uint64_t since)
+{
+	uint64_t passed = sys_now_ns() - since;
+	struct timespec rest = {.tv_nsec = (long)(JOURNAL_GRACE_NS - passed)};
+
+	if (passed < JOURNAL_GRACE_NS)
+		sys_sleep(&rest);
+}
+
 static const char does_not_end[] = "another commit of it by journal does not end: try again later";
 
 int journal_lock_waiting(int fd, const char *what)
@@ -238,8 +247,10 @@ int journal_end(int fd, struct journal_marker *m)
 /* All of it is looked at before anything is touched. */
 static int apply(const struct journal_log *log, int fd, struct journal_marker *m)
 {
+	uint64_t start = sys_now_ns();
 	int rc = journal_log_check(log);
 
+	journal_grace(start);
 	if (!rc)
 		rc = journal_log_apply(log, fd);
 	if (rc == -EUCLEAN)

@@ -42,6 +42,12 @@ bool journal_is_locked(int fd);
 int journal_lock_waiting(int fd, const char *what);
 /* A bit of that time. */
 void journal_wait(void);
+/*
+ * Between the marker and the first byte that is changed this time passes, at least:
+ * whoever saw the file at rest, and had a lease on it before that, needs no other look.
+ */
+#define JOURNAL_GRACE_NS ((uint64_t)100000)
+void journal_grace(uint64_t since);
 /* Opens and reads the journal. Sets the error sentence. Its directory to be closed, too. */
 int journal_find(const struct journal_place *place, const struct journal_marker *marker, struct journal_log *ret,
 		 int *ret_dirfd);

@@ -3,7 +3,7 @@
  * Images that are never half of a commit by journal.
  *
  * Under a lease nobody has the file open for writing, so no commit is under way: one
- * look at the marker tells whether one was cut off. A private image takes time, in which
+ * look at the marker, or at what is known of it, tells whether one was cut off. A private image takes time, in which
  * commits can begin and end. It counts only if the marker before and after it is the
  * same, at rest: the marker says that a commit applies before its first byte is changed,
  * and has another generation after the last one. So an image between two equal looks has
@@ -51,8 +51,13 @@ struct reader {
 /* ---- what was seen before ---- */
 
 /*
- * Files seen at rest, by their ctime, which setting the marker moves. Only where no two
- * changes have the same. A hash of 64 bits stands for all of it.
+ * An open by lease is so cheap that a look at the marker shows: it costs more than the
+ * lease. So the files that were seen at rest are remembered, by their ctime, which
+ * setting the marker moves; only where no two changes have the same. If the look at the
+ * ctime and the lease lie within JOURNAL_GRACE_NS, nobody can have marked the file and
+ * changed a byte in between: from the mark to the first byte it takes longer. (Whoever
+ * marked it and was killed before is no trouble: the file is whole.) A hash of 64 bits
+ * stands for file and ctime.
  */
 static _Atomic uint64_t seen[256];
 
@@ -63,14 +68,14 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 }
 
 /* 0 if it cannot be told. */
-static uint64_t key_of(const struct source_request *r, const struct stamp *stamp)
+static uint64_t key_of(const struct source_request *r)
 {
 	uint64_t key;
 
 	if (!r->mount || !fs_has_fine_times(r->fs))
 		return 0;
-	key = mix(mix(0xcbf29ce484222325, r->mount), stamp->ino);
-	return mix(mix(key, (uint64_t)stamp->ctime.tv_sec), (uint64_t)stamp->ctime.tv_nsec);
+	key = mix(mix(0xcbf29ce484222325, r->mount), r->st->st_ino);
+	return mix(mix(key, (uint64_t)r->st->st_ctim.tv_sec), (uint64_t)r->st->st_ctim.tv_nsec);
 }
 
 /* ---- before a private image ---- */
@@ -169,11 +174,12 @@ static int leave_lease(struct reader *j, const struct image *image)
 
 static int accept_leased(struct reader *j, const struct image *image)
 {
-	uint64_t key = key_of(j->request, &image->stamp);
+	uint64_t key = key_of(j->request);
 	_Atomic uint64_t *slot = &seen[key % 256];
 	int rc;
 
-	if (key && atomic_load_explicit(slot, memory_order_relaxed) == key)
+	if (key && atomic_load_explicit(slot, memory_order_relaxed) == key &&
+	    sys_now_ns() - j->request->looked_at < JOURNAL_GRACE_NS)
 		return 0;
 	rc = journal_look(j->request->fd, &j->before);
 	if (rc) {
@@ -248,13 +254,13 @@ static int hold_off(struct reader *j)
 
 int journal_image_open(struct source_request *r, struct image *ret)
 {
-	struct reader j = {
-		.request = r,
-		.place = {.fd = r->fd, .dirfd = r->dirfd, .dir = r->dir},
-		.redo = JOURNAL_LOG_NONE,
-	};
+	struct reader j; /* its largest part is not for the usual case */
 	int rc = 0;
 
+	j.request = r;
+	j.place = (struct journal_place){.fd = r->fd, .dirfd = r->dirfd, .dir = r->dir};
+	j.redo = (struct journal_log)JOURNAL_LOG_NONE;
+	j.locked = false;
 	r->begin = begin;
 	r->begin_arg = &j;
 	for (int i = 0; i < TRIES; i++) {

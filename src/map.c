@@ -165,6 +165,7 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 		.dirfd = dirfd,
 		.dir = dir,
 		.st = &source->st,
+		.looked_at = source->looked_at,
 		.verity = source->verity,
 		.fs = source->fs,
 		.mount = source->mount,

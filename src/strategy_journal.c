@@ -252,6 +252,7 @@ static void take_back(const struct run *r)
 static int decide(struct run *r)
 {
 	int rc = journal_marker_set(r->fd, &r->marker);
+	uint64_t marked_at;
 
 	/* There may be little room for attributes. */
 	if (rc && r->marker.directory[0]) {
@@ -265,9 +266,12 @@ static int decide(struct run *r)
 					 ? "a journal needs a file system with attributes of users"
 					 : NULL);
 	}
+	marked_at = sys_now_ns();
 	rc = sys_fsync(r->fd);
-	if (!rc)
+	if (!rc) {
+		journal_grace(marked_at);
 		return 0;
+	}
 	take_back(r);
 	return error_set(rc, "flush", NULL);
 }
