@@ -29,12 +29,14 @@ static bool has_marker(const char *path)
 
 START_TEST(test_commit_keeps_the_inode)
 {
-	struct snapmap_mut *map = open_edited("f", (enum edit)_i);
+	struct snapmap_mut *map;
 	struct snapmap_info info;
 	struct stat before, after;
-	size_t fds = test_count_fds();
+	size_t fds;
 
 	need_journals();
+	map = open_edited("f", (enum edit)_i);
+	fds = test_count_fds();
 	ck_assert(!link("f", "g"));
 	ck_assert(!chmod("f", 0640));
 	ck_assert(!setxattr("f", "user.mine", "value", 5, 0));
@@ -68,11 +70,12 @@ START_TEST(test_holes_stay_holes)
 {
 	struct snapmap_mut *map;
 	struct stat st;
-	int fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	int fd;
 
+	need_journals();
+	fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	ck_assert(!ftruncate(fd, 64 << 20));
 	close(fd);
-	need_journals();
 	ck_ok(snapmap_mut_open("f", NULL, &map));
 	((char *)snapmap_mut_data(map))[32 << 20] = 1;
 	ck_ok(commit_by_journal(map, 0));
@@ -104,9 +107,10 @@ END_TEST
 START_TEST(test_other_strategies_and_the_marker)
 {
 	struct snapmap_commit_options o = {.size = sizeof(o)};
-	struct snapmap_mut *map = open_edited("f", EDIT_PAGES);
+	struct snapmap_mut *map;
 
 	need_journals();
+	map = open_edited("f", EDIT_PAGES);
 	ck_ok(commit_by_journal(map, 0));
 	ck_assert(has_marker("f"));
 	if (test_fs()->reflink) {
@@ -129,9 +133,10 @@ END_TEST
 
 START_TEST(test_conflict_is_told)
 {
-	struct snapmap_mut *map = open_edited("f", EDIT_PAGES), *other;
+	struct snapmap_mut *map, *other;
 
 	need_journals();
+	map = open_edited("f", EDIT_PAGES);
 	ck_ok(snapmap_mut_open("f", NULL, &other));
 	((char *)snapmap_mut_data(other))[5 * PAGE] += 1;
 	ck_ok(commit_by_journal(map, 0));
@@ -223,10 +228,12 @@ END_TEST
 /* Scripts hold flock(2) while they run commands. */
 START_TEST(test_flock_is_not_in_the_way)
 {
-	struct snapmap_mut *map = open_edited("f", EDIT_PAGES);
-	int fd = open("f", O_RDONLY | O_CLOEXEC);
+	struct snapmap_mut *map;
+	int fd;
 
 	need_journals();
+	map = open_edited("f", EDIT_PAGES);
+	fd = open("f", O_RDONLY | O_CLOEXEC);
 	ck_assert(!flock(fd, LOCK_EX));
 	ck_ok(commit_by_journal(map, 0));
 	close(fd);
@@ -332,11 +339,12 @@ START_TEST(test_commit_over_one_that_was_cut_off)
 					      SNAPMAP_STRATEGY_CLONE};
 	struct crash c = {.path = "f", .run = run_commit, .versions = &v, .at = 2, .applied = true};
 	struct snapmap_commit_options o = {.size = sizeof(o), .strategy = strategies[_i]};
-	struct snapmap_mut *map = open_edited("f", EDIT_PAGES);
+	struct snapmap_mut *map;
 
 	need_journals();
 	if (o.strategy == SNAPMAP_STRATEGY_CLONE && !test_fs()->reflink)
 		return;
+	map = open_edited("f", EDIT_PAGES);
 	ck_assert(crash(&c));
 	ck_assert(is_applying("f"));
 	ck_fails(snapmap_mut_commit(map, &o), -EBUSY);
@@ -439,9 +447,10 @@ END_TEST
 
 START_TEST(test_no_space_while_it_is_applied)
 {
-	struct scene s = {.map = open_edited("f", EDIT_GROW), .wanted = 2, .error = ENOSPC};
+	struct scene s = {.wanted = 2, .error = ENOSPC};
 
 	need_journals();
+	s.map = open_edited("f", EDIT_GROW);
 	ck_assert_int_eq(watch(commit_watched, &s, fail_apply, &s), -ENOSPC);
 	ck_assert(s.failed);
 	ck_assert(is_applying("f"));
