@@ -55,7 +55,18 @@ void journal_grace(uint64_t since)
 
 static const char does_not_end[] = "another commit of it by journal does not end: try again later";
 
-int journal_lock_waiting(int fd, const char *what)
+int journal_look(int fd, struct journal_marker *ret)
+{
+	int rc = journal_marker_get(fd, ret);
+
+	if (rc == -EUCLEAN)
+		return error_set(rc, "use",
+				 "its attribute " JOURNAL_ATTRIBUTE " was not made by this version of the "
+				 "library: use a newer one, or remove the attribute");
+	return rc ? error_set(rc, "look for a journal of", NULL) : 0;
+}
+
+static int lock_waiting(int fd, const char *what)
 {
 	int rc = journal_lock(fd, true);
 
@@ -68,15 +79,19 @@ int journal_lock_waiting(int fd, const char *what)
 	return rc ? error_set(rc, what, "its file system has no locks (fcntl(2), F_OFD_SETLK)") : 0;
 }
 
-int journal_look(int fd, struct journal_marker *ret)
+int journal_lock_at_rest(int fd, const char *what, struct journal_marker *ret)
 {
-	int rc = journal_marker_get(fd, ret);
+	struct journal_marker m;
+	int rc = lock_waiting(fd, what);
 
-	if (rc == -EUCLEAN)
-		return error_set(rc, "use",
-				 "its attribute " JOURNAL_ATTRIBUTE " was not made by this version of the "
-				 "library: use a newer one, or remove the attribute");
-	return rc ? error_set(rc, "look for a journal of", NULL) : 0;
+	if (!rc)
+		rc = journal_look(fd, &m);
+	/* The lock is ours, so nobody is at it. */
+	if (!rc && m.applying)
+		rc = error_set(-EBUSY, what, "another commit of it was cut off just now: try again");
+	if (!rc && ret)
+		*ret = m;
+	return rc;
 }
 
 int journal_works(int fd, int dirfd, const char **ret_why)

@@ -38,8 +38,12 @@ int journal_works(int fd, int dirfd, const char **ret_why);
 int journal_lock(int fd, bool exclusive);
 void journal_unlock(int fd);
 bool journal_is_locked(int fd);
-/* The same, but waits; -EBUSY after some time. Sets the error sentence. */
-int journal_lock_waiting(int fd, const char *what);
+/*
+ * For whoever is about to write into the file, @fd: waits for the lock, and makes sure
+ * that no commit by journal is under way. -EBUSY after some time, or if one was cut off
+ * just now. Sets the error sentence. Unlock afterwards, also after a failure.
+ */
+int journal_lock_at_rest(int fd, const char *what, struct journal_marker *ret);
 /* A bit of that time. */
 void journal_wait(void);
 /*

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "in_place.h"
+#include "journal.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
 #include "sys.h"
@@ -117,6 +118,11 @@ static int clone_in_turn(struct commit *c)
 	cleanup_fd int fd = -1;
 	int rc = in_place_open(c, "clone into", &fd);
 
+	/* Where there are no locks, there are no commits by journal. The lock ends with the descriptor. */
+	if (!rc)
+		rc = journal_lock_at_rest(fd, "clone into", NULL);
+	if (rc == -ENOLCK || rc == -EOPNOTSUPP || rc == -EINVAL)
+		rc = 0;
 	if (!rc && image_will_do(c)) {
 		rc = commit_check_unchanged(c);
 		if (!rc)

@@ -387,12 +387,7 @@ static int run_locked(struct run *r)
 	int rc;
 
 	do {
-		rc = journal_look(r->fd, &r->before);
-		/* The lock is ours, so it was cut off, since the last look. */
-		if (!rc && r->before.applying)
-			rc = error_set(-EBUSY, "commit", "another commit of it was cut off just now: try again");
-		if (!rc)
-			rc = find_changes(r);
+		rc = find_changes(r);
 		if (rc >= 0)
 			rc = plan(r);
 		if (!rc)
@@ -412,11 +407,10 @@ static int run_in_turn(struct commit *c)
 
 	if (rc)
 		return rc;
-	rc = journal_lock_waiting(r.fd, working);
-	if (!rc) {
+	rc = journal_lock_at_rest(r.fd, working, &r.before);
+	if (!rc)
 		rc = run_locked(&r);
-		journal_unlock(r.fd);
-	}
+	journal_unlock(r.fd);
 	ranges_free(&r.all);
 	sys_close(r.fd);
 	return rc;
