@@ -149,6 +149,79 @@ START_TEST(test_readers_never_see_a_mix)
 }
 END_TEST
 
+/* ---- a commit that begins, and is cut off, between two steps of an open ---- */
+
+struct meanwhile {
+	struct crash crash;
+	uint32_t source;
+	bool edit;
+	int at, count;
+	bool crashed;
+};
+
+static int look_watched(void *arg)
+{
+	const struct meanwhile *m = arg;
+	int rc;
+
+	watch_on();
+	rc = look_with("f", m->source, m->edit, &v);
+	watch_off();
+	return rc;
+}
+
+/* Not while memory is being asked for: fork() wants that lock. */
+static int crash_meanwhile(void *arg, const struct seccomp_data *call)
+{
+	struct meanwhile *m = arg;
+
+	switch (call->nr) {
+	case SYS_mmap:
+	case SYS_munmap:
+	case SYS_mprotect:
+	case SYS_madvise:
+	case SYS_brk:
+		return 0;
+	default:
+		break;
+	}
+	if (m->count++ == m->at) {
+		m->crashed = true;
+		ck_assert(crash(&m->crash));
+	}
+	return 0;
+}
+
+START_TEST(test_commit_between_any_two_steps_of_an_open)
+{
+	static const uint32_t sources[] = {SNAPMAP_SOURCE_COPY, SNAPMAP_SOURCE_REFLINK};
+	struct meanwhile m = {.source = sources[_i / 2], .edit = _i % 2, .crashed = true};
+	int seen[2] = {0, 0};
+
+	need_journals();
+	if (m.source == SNAPMAP_SOURCE_REFLINK && !test_fs()->reflink)
+		return;
+	make_versions(&v, EDIT_CUT_AND_GROW);
+	for (; m.crashed; m.at++) {
+		int rc, fd;
+
+		test_write_file("f", v.old, v.old_size);
+		/* No leases, which would keep the committer waiting. */
+		fd = open("f", O_RDWR | O_CLOEXEC);
+		m.crash = (struct crash){.path = "f", .run = run_commit, .versions = &v, .at = 3, .applied = true};
+		m.count = 0;
+		m.crashed = false;
+		rc = watch(look_watched, &m, crash_meanwhile, &m);
+		ck_assert_msg(rc == 0 || rc == 1, "at call %d: %d: %s", m.at, rc, snapmap_last_error());
+		seen[rc]++;
+		close(fd);
+		ck_assert(!m.crashed || look_with("f", SNAPMAP_SOURCE_AUTO, true, &v) == 1);
+		ck_assert(!unlink("f"));
+	}
+	ck_assert_msg(seen[0] > 1 && seen[1] > 1, "%d old, %d new", seen[0], seen[1]);
+}
+END_TEST
+
 /* ---- a committer that is stopped in its middle ---- */
 
 struct stop {
@@ -203,6 +276,7 @@ static void add_readers(TCase *tc)
 {
 	tcase_set_timeout(tc, 240);
 	tcase_add_loop_test(tc, test_readers_never_see_a_mix, 0, 8);
+	tcase_add_loop_test(tc, test_commit_between_any_two_steps_of_an_open, 0, 4);
 	tcase_add_test(tc, test_committer_that_does_not_go_on);
 }
 
