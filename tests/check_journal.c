@@ -165,6 +165,68 @@ START_TEST(test_conflict_is_told)
 }
 END_TEST
 
+/* ---- a foreign write between any two steps of a commit ---- */
+
+struct foreign {
+	struct snapmap_mut *map;
+	int at, count;
+	bool written, at_the_mark;
+};
+
+static int commit_shown(void *arg)
+{
+	const struct foreign *f = arg;
+	int rc;
+
+	watch_on();
+	rc = commit_by_journal(f->map, 0);
+	watch_off();
+	return rc;
+}
+
+/* Up to the mark. */
+static int write_meanwhile(void *arg, const struct seccomp_data *call)
+{
+	struct foreign *f = arg;
+	int fd;
+
+	if (f->count++ != f->at || has_marker("f"))
+		return 0;
+	fd = open("f", O_WRONLY | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, "foreign", 7, PAGE), 7);
+	close(fd);
+	f->written = true;
+	f->at_the_mark = call->nr == SYS_fsetxattr;
+	return 0;
+}
+
+START_TEST(test_foreign_write_within_a_commit)
+{
+	struct foreign f = {.written = true};
+	int tries;
+
+	need_journals();
+	for (tries = 0; f.written; f.at++, tries++) {
+		int rc;
+
+		f.count = 0;
+		f.written = false;
+		f.map = open_edited("f", EDIT_PAGES);
+		rc = watch(commit_shown, &f, write_meanwhile, &f);
+		ck_assert_msg(!f.written || f.at_the_mark || rc == -EBUSY, "call %d: %d", f.at, rc);
+		if (rc) {
+			memcpy(v.old + PAGE, "foreign", 7);
+			ck_assert_int_eq(rc, -EBUSY);
+			ck_assert(test_file_is("f", v.old, v.old_size));
+		}
+		ck_assert_uint_eq(count_names("."), 1);
+		snapmap_mut_close(f.map);
+		ck_assert(!unlink("f"));
+	}
+	ck_assert_int_gt(tries, 15);
+}
+END_TEST
+
 #define COUNTERS 3
 #define COUNTS 15
 
@@ -476,6 +538,7 @@ static void add_journal(TCase *tc)
 	tcase_add_test(tc, test_where_it_does_not_work);
 	tcase_add_test(tc, test_other_strategies_and_the_marker);
 	tcase_add_test(tc, test_conflict_is_told);
+	tcase_add_test(tc, test_foreign_write_within_a_commit);
 	tcase_add_test(tc, test_committers_take_turns);
 	tcase_add_test(tc, test_flock_is_not_in_the_way);
 	tcase_add_test(tc, test_rights_to_the_journal);
