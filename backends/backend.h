@@ -29,6 +29,7 @@ struct lease_terms {
  * @dirfd: directory of the file, or -1
  * @dir: its path, used if @dirfd is -1; may be NULL
  * @st: the file, looked at after it was opened
+ * @looked_at: sys_now_ns() before that look, or 0
  * @verity: it is protected by fs-verity, found by the same look
  * @fs: its file system
  * @mount: number of its mount, never used again, or 0
@@ -38,6 +39,9 @@ struct lease_terms {
  * @generation: how often the process had forked before the file was opened
  * @unchanging: the file does not change meanwhile, but will soon: a private image is
  *	needed, and no proof that it is a point in time
+ * @begin: asked before a private image is begun, with @begin_arg: 0, or an errno with
+ *	its sentence, which fails the call. May be NULL
+ * @unsealed: the image will be written to before it is used
  */
 struct source_request {
 	int fd;
@@ -45,6 +49,7 @@ struct source_request {
 	int dirfd;
 	const char *dir;
 	const struct stat *st;
+	uint64_t looked_at;
 	bool verity;
 	const struct fs_traits *fs;
 	uint64_t mount;
@@ -53,6 +58,9 @@ struct source_request {
 	const struct lease_terms *lease;
 	unsigned generation;
 	bool unchanging;
+	int (*begin)(void *arg);
+	void *begin_arg;
+	bool unsealed;
 };
 
 /**

@@ -266,7 +266,7 @@ static int copy_open(const struct source_request *r, struct image *ret, const ch
 	if (rc)
 		return rc;
 	/* Fails where the image is not memory, which needs no seal: it has no name. */
-	if (!r->editable)
+	if (!r->editable && !r->unsealed)
 		sys_seal(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 	image.fd = steal_fd(&fd);
 	*ret = image;

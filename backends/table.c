@@ -76,6 +76,9 @@ int image_open(const struct source_request *request, struct image *ret)
 		if (last && !last->rare)
 			error_tried(last->name, rc, step);
 		last = b;
+		rc = request->begin && !b->in_place ? request->begin(request->begin_arg) : 0;
+		if (rc)
+			return rc;
 		rc = b->open(request, ret, &step);
 		if (!rc || is_final(b, rc))
 			break;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "journal_marker.h"
 #include "sys.h"
 
 /* What a user sets with chattr(1), as far as it makes sense on a file that replaces another. */
@@ -131,10 +132,11 @@ static bool has_name(const struct bytes *list, const char *name)
 /*
  * Made by the kernel or a security module for each file anew, from its content or
  * from policy: they cannot be set or removed by hand, or would be wrong if they were.
+ * And the marker of commits by journal, which tells of one inode.
  */
 static bool is_not_ours(const char *name)
 {
-	static const char *const names[] = {"security.ima", "security.evm"};
+	static const char *const names[] = {"security.ima", "security.evm", JOURNAL_ATTRIBUTE};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(name, names[i]))

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "publish.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
@@ -50,6 +51,13 @@ int commit_check_unchanged(struct commit *c)
 	if (rc == -EBUSY)
 		return commit_conflict(c);
 	return rc ? error_set(rc, "commit", NULL) : 0;
+}
+
+int commit_is_changed(const struct commit *c)
+{
+	int rc = target_check_unchanged(c->target);
+
+	return rc == -EBUSY ? 1 : rc;
 }
 
 /*
@@ -177,15 +185,40 @@ static int finish(struct work *w, int rc)
 	return rc;
 }
 
+/*
+ * A commit by journal that was cut off is finished before another one. If it was this
+ * handle's own, the file is then the one that the handle stands for.
+ */
+static int settle_journal(struct target *t)
+{
+	struct journal_marker finished = {0};
+	int rc = 0;
+
+	if (t->fd >= 0)
+		rc = journal_settle(&(struct journal_place){.fd = t->fd, .dirfd = t->place.dirfd}, &finished);
+	if (!rc && t->unfinished.applying && journal_marker_same(&finished, &t->unfinished)) {
+		rc = stamp_take(t->fd, t->fs, true, &t->stamp);
+		t->unfinished.applying = false;
+	}
+	return rc;
+}
+
 int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t strategy, bool closing)
 {
-	struct commit c = {
-		.target = t, .overlay = o, .size = o->size, .flags = flags, .closing = closing, .damaged = -1};
+	struct commit c = {.target = t,
+			   .overlay = o,
+			   .size = o->size,
+			   .kept = o->kept,
+			   .flags = flags,
+			   .closing = closing,
+			   .damaged = -1};
 	cleanup_fd int other = -1;
 	struct ranges dirty = {0};
 	struct work work = {.commit = &c, .overlay = o, .dirty = &dirty};
 	int rc = commit_check_sound(o);
 
+	if (!rc)
+		rc = settle_journal(t);
 	if (rc)
 		return rc;
 	rc = commit_check_unchanged(&c);
@@ -193,6 +226,8 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 	if (rc && !(c.changed && (flags & SNAPMAP_COMMIT_FORCE)))
 		return rc;
 	rc = flags & SNAPMAP_COMMIT_FORCE ? target_find_other(t, &other) : 0;
+	if (!rc && other >= 0)
+		rc = journal_settle(&(struct journal_place){.fd = other, .dirfd = t->place.dirfd}, NULL);
 	c.exists = t->fd >= 0 || other >= 0;
 	c.attributes = other >= 0 ? other : t->fd >= 0 ? t->fd : o->image.fd;
 	c.edits = &dirty;

@@ -14,6 +14,7 @@
  * @image: has the bytes that the file is to have; NULL for a strategy that makes
  *	do with the edits
  * @size: how many bytes that are
+ * @kept: from here on the file is another, whatever the edits are
  * @flags: SNAPMAP_COMMIT_*
  * @closing: the handle ends with this commit, so the image itself may become the
  *	file, if it is linkable
@@ -33,6 +34,7 @@ struct commit {
 	const struct ranges *edits;
 	const struct image *image;
 	uint64_t size;
+	uint64_t kept;
 	uint32_t flags;
 	bool closing;
 	int attributes;
@@ -53,6 +55,8 @@ int commit_run(struct overlay *overlay, struct target *target, uint32_t flags, u
 int commit_check_last(struct commit *commit);
 /* The first half of it, also for who overwrites. */
 int commit_check_unchanged(struct commit *commit);
+/* Quiet: 1 if it is another, 0 if not, or the errno of looking. */
+int commit_is_changed(const struct commit *commit);
 /* For strategies: the kernel has noticed a change. Returns -EBUSY. */
 int commit_conflict(struct commit *commit);
 

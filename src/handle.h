@@ -15,6 +15,7 @@ int options_read_mut(const struct snapmap_options *options, struct options *ret)
  * @fd: open for reading
  * @own_offset: nobody else uses this open file description
  * @st: what it was right after it was opened
+ * @looked_at: sys_now_ns() before that
  * @mount: number of its mount, never used again, or 0
  * @verity: it is protected by fs-verity, found by the same look
  * @generation: fork_generation() before it was opened
@@ -24,6 +25,7 @@ struct source {
 	int fd;
 	bool own_offset;
 	struct stat st;
+	uint64_t looked_at;
 	uint64_t mount;
 	unsigned generation;
 	bool verity;

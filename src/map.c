@@ -11,6 +11,7 @@
 
 #include "guard.h"
 #include "handle.h"
+#include "journal.h"
 #include "lease.h"
 #include "mapping.h"
 #include "sys.h"
@@ -119,7 +120,7 @@ static int map_anew(struct source *source, struct source_request *r, struct snap
 
 	if (map_shared(r, map))
 		return 0;
-	rc = image_open(r, &image);
+	rc = journal_image_open(r, &image);
 	if (rc)
 		return rc;
 	rc = map_image(source, r, &image, map);
@@ -164,6 +165,7 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 		.dirfd = dirfd,
 		.dir = dir,
 		.st = &source->st,
+		.looked_at = source->looked_at,
 		.verity = source->verity,
 		.fs = source->fs,
 		.mount = source->mount,

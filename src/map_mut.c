@@ -12,6 +12,7 @@
 #include "attributes.h"
 #include "commit.h"
 #include "handle.h"
+#include "journal.h"
 #include "publish.h"
 #include "sys.h"
 
@@ -86,7 +87,7 @@ static int open_source(struct source *source, struct place *place, const struct 
 		request.dirfd = home.fd;
 	}
 	if (!rc)
-		rc = image_open(&request, &image);
+		rc = journal_image_open(&request, &image);
 	if (rc) {
 		close_fd(&home.fd);
 		target_close(&target);
@@ -150,6 +151,7 @@ static int open_place(const char *path, struct place *place, const struct stat *
 		return rc;
 	}
 	publish_clean_up(place);
+	journal_clean_up(&(struct journal_place){.fd = source.fd, .dirfd = place->dirfd}, &source.st);
 	return open_source(&source, place, options, path, ret);
 }
 

@@ -43,7 +43,10 @@ static int check_content(const struct source *s)
 
 static int look(struct source *s)
 {
-	int rc = sys_fstat_mount(s->fd, &s->st, &s->mount, &s->verity);
+	int rc;
+
+	s->looked_at = sys_now_ns();
+	rc = sys_fstat_mount(s->fd, &s->st, &s->mount, &s->verity);
 
 	if (rc)
 		return error_set(rc, "stat", NULL);

@@ -7,11 +7,13 @@
 extern const struct strategy strategy_exchange;
 extern const struct strategy strategy_replace;
 extern const struct strategy strategy_clone;
+extern const struct strategy strategy_journal;
 
 static const struct strategy *const table[] = {
 	&strategy_exchange,
 	&strategy_replace,
 	&strategy_clone,
+	&strategy_journal,
 };
 
 const struct strategy *strategy_at(size_t index)

@@ -12,17 +12,11 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "publish.h"
+#include "in_place.h"
+#include "journal.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
 #include "sys.h"
-
-static int open_target(const struct commit *c, int *ret_fd)
-{
-	if (!c->exists)
-		return error_set(-EOPNOTSUPP, "clone into", "a file that does not exist yet cannot be cloned into");
-	return target_open_writable(c->target, c->attributes, O_WRONLY, ret_fd);
-}
 
 /*
  * FICLONE never makes a file shorter, and refuses one that ends in the middle of
@@ -119,31 +113,16 @@ static int clone_keeping(struct commit *c, int fd)
 	return rc ? error_set(rc, "clone into", rc == -EOPNOTSUPP ? needs_reflink : NULL) : 0;
 }
 
-/*
- * Holds the temporary name of the file, so that all who commit to it through this
- * library, in whatever way, do so one after the other. Where it cannot be had,
- * because the directory may not be written, nobody with the same rights can
- * replace the file either.
- */
-static int take_turn(const struct commit *c, struct publication *ret)
-{
-	const struct place *place = &c->target->place;
-	int rc;
-
-	*ret = (struct publication){.place = place, .fd = -1};
-	if (place->dirfd < 0)
-		return 0;
-	rc = publish_create(place, 0600, ret);
-	if (!rc || rc == -EACCES || rc == -EPERM || rc == -EEXIST)
-		return 0;
-	return error_set(rc, "clone into", rc == -EBUSY ? "another commit of it does not end: try again later" : NULL);
-}
-
 static int clone_in_turn(struct commit *c)
 {
 	cleanup_fd int fd = -1;
-	int rc = open_target(c, &fd);
+	int rc = in_place_open(c, "clone into", O_WRONLY, &fd);
 
+	/* Where there are no locks, there are no commits by journal. The lock ends with the descriptor. */
+	if (!rc)
+		rc = journal_lock_at_rest(fd, "clone into", NULL);
+	if (rc == -ENOLCK || rc == -EOPNOTSUPP || rc == -EINVAL)
+		rc = 0;
 	if (!rc && image_will_do(c)) {
 		rc = commit_check_last(c);
 		if (!rc)
@@ -167,12 +146,11 @@ static int clone_publish(struct commit *c)
 
 	if (rc)
 		return error_set(rc, "clone into", NULL);
-	rc = take_turn(c, &turn);
+	rc = in_place_take_turn(c, "clone into", &turn);
 	if (rc)
 		return rc;
 	rc = clone_in_turn(c);
-	publish_abandon(&turn);
-	sys_close(turn.fd);
+	in_place_end_turn(&turn);
 	return rc;
 }
 

@@ -29,6 +29,8 @@
 #include <stdatomic.h>
 
 #include "cluster.h"
+#include "in_place.h"
+#include "journal.h"
 #include "snapmap/map_mut.h"
 #include "strategy.h"
 #include "sys.h"
@@ -64,11 +66,12 @@ static bool works_on_mount(const struct target *t, int file)
 	return rc > 0;
 }
 
+static const char working[] = "exchange blocks of";
 static const char needs_exchange[] = "the strategy exchange needs XFS made with exchange-range, and Linux 6.10";
 
 static int refuse(int error, const char *advice)
 {
-	return error_set(-EOPNOTSUPP, error == -EXDEV ? "make a file on the mount of" : "exchange blocks of", advice);
+	return error_set(-EOPNOTSUPP, error == -EXDEV ? "make a file on the mount of" : working, advice);
 }
 
 /* What the kernel says when it cannot, sorted out from what went wrong. */
@@ -86,7 +89,7 @@ static int outcome(struct commit *c, int error)
 	case -EXDEV:
 		return refuse(error, "the kernel does not do that with this file");
 	default:
-		return error_set(error, "exchange blocks of", NULL);
+		return error_set(error, working, NULL);
 	}
 }
 
@@ -262,16 +265,24 @@ static int check_file(const struct commit *c)
 		return refuse(0, "it lies on a realtime device");
 	/* With a limit of 0 the kernel sends a signal also for an empty file. */
 	rc = file_size_allowed(c->size ? c->size : 1);
-	return rc ? error_set(rc, "exchange blocks of", NULL) : 0;
+	return rc ? error_set(rc, working, NULL) : 0;
 }
 
 static int open_file(const struct commit *c, int *ret_fd)
 {
-	int rc = target_open_writable(c->target, c->attributes, O_RDWR, ret_fd);
+	cleanup_fd int fd = -1;
+	int rc = in_place_open(c, working, O_RDWR, &fd);
 
 	if (rc == -ETXTBSY)
 		return refuse(rc, "it is a program that is running");
-	return rc == -ENOENT && c->changed ? refuse(rc, "it has lost its name") : rc;
+	if (rc == -ENOENT && c->changed)
+		return refuse(rc, "it has lost its name");
+	/* Not in the middle of a commit by journal. The lock ends with the descriptor. */
+	if (!rc)
+		rc = journal_lock_at_rest(fd, working, NULL);
+	if (!rc)
+		*ret_fd = steal_fd(&fd);
+	return rc;
 }
 
 static int exchange_publish(struct commit *c)

@@ -49,6 +49,9 @@ int sys_fchmod(int fd, mode_t mode);
 int sys_fchown(int fd, uid_t uid, gid_t gid);
 int sys_set_mtime(int fd, const struct timespec *mtime);
 int sys_flock(int fd, int operation);
+int sys_byte_lock(int fd, uint64_t at, bool exclusive);
+void sys_byte_unlock(int fd, uint64_t at);
+bool sys_byte_is_locked(int fd, uint64_t at);
 int sys_file_size_limit(uint64_t *ret);
 int sys_fd_limit(uint64_t *ret);
 

@@ -290,6 +290,41 @@ int sys_flock(int fd, int operation)
 	return rc ? -errno : 0;
 }
 
+/*
+ * Locks of an open file description (fcntl(2), F_OFD_SETLK) on one byte: they end with
+ * the description, not with the first close of the file in the process. -EAGAIN if
+ * another description is in the way. An exclusive one needs the file open for writing,
+ * another one for reading.
+ */
+int sys_byte_lock(int fd, uint64_t at, bool exclusive)
+{
+	struct flock lock = {
+		.l_type = exclusive ? F_WRLCK : F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)at,
+		.l_len = 1,
+	};
+
+	if (!fcntl(fd, F_OFD_SETLK, &lock))
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+void sys_byte_unlock(int fd, uint64_t at)
+{
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
+
+	fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* Whether another description has the exclusive lock. False if that cannot be told. */
+bool sys_byte_is_locked(int fd, uint64_t at)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
+
+	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
+}
+
 /* The size beyond which writing would raise SIGXFSZ. */
 int sys_file_size_limit(uint64_t *ret)
 {

@@ -4,6 +4,7 @@
 #define SNAPMAP_TARGET_H
 
 #include "base.h"
+#include "journal_marker.h"
 #include "place.h"
 
 /**
@@ -14,6 +15,8 @@
  * @mode: mode for a file that does not exist yet
  * @fs: its file system
  * @strategy: SNAPMAP_STRATEGY_* of the last commit
+ * @unfinished: the marker of a commit by journal that could not be applied in full:
+ *	whoever finishes it makes the file what the handle stands for. Else not applying
  */
 struct target {
 	struct place place;
@@ -22,6 +25,7 @@ struct target {
 	mode_t mode;
 	const struct fs_traits *fs;
 	uint32_t strategy;
+	struct journal_marker unfinished;
 };
 
 void target_close(struct target *target);

@@ -20,7 +20,9 @@ struct snapmap;
  * Only permission to read the file is needed. Nothing that happens to the file
  * afterwards shows: not writes, truncation, renaming or removal. An open handle
  * holds no descriptor. A file that nobody can change is mapped as it is, which
- * snapmap_info.source tells as SNAPMAP_SOURCE_IMMUTABLE.
+ * snapmap_info.source tells as SNAPMAP_SOURCE_IMMUTABLE. A commit by journal that was
+ * cut off is finished first if the caller may write to the file, which writes to it; if
+ * not, in the private image.
  *
  * Return: 0, or
  * -EINVAL for a NULL argument, unknown flags, a wrong options size;
@@ -31,6 +33,8 @@ struct snapmap;
  * -EFBIG for a file larger than the address space, or than RLIMIT_FSIZE lets the
  *  private copy be;
  * -EBUSY with SNAPMAP_STRICT if no point in time could be had;
+ * -EUCLEAN if a commit by journal to it was cut off, and its journal is not there,
+ *  damaged or another one: see SNAPMAP_STRATEGY_JOURNAL;
  * -ECANCELED if the progress function said so;
  * -EMFILE, -ENFILE, -ENOMEM, -ENOSPC, -EDQUOT, -EIO if resources ran out.
  *

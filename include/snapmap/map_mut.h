@@ -33,7 +33,14 @@ struct snapmap_mut;
 #define SNAPMAP_STRATEGY_EXCHANGE 1u /* swap the changed blocks; keeps the inode */
 #define SNAPMAP_STRATEGY_REPLACE 2u  /* new file, renamed over the old name */
 #define SNAPMAP_STRATEGY_CLONE 3u    /* reflink into the file: keeps the inode, NOT crash-atomic */
-#define SNAPMAP_STRATEGY_JOURNAL 4u  /* redo log beside the file, for cooperating readers */
+/*
+ * A journal beside the file, which is then applied in place: costs what was edited,
+ * keeps the inode. Atomic, also in a crash, for whoever reads through this library.
+ * Plain readers may see a half-applied file, after a crash until somebody opens it
+ * through this library for editing, or with the right to write. For local file systems
+ * with attributes of users (user.*), of which it leaves user.snapmap.journal.
+ */
+#define SNAPMAP_STRATEGY_JOURNAL 4u
 
 /**
  * struct snapmap_commit_options - how to commit
@@ -41,8 +48,8 @@ struct snapmap_mut;
  * @flags: SNAPMAP_COMMIT_* flags, or 0; unknown bits are -EINVAL
  * @strategy: SNAPMAP_STRATEGY_AUTO, or the one strategy to use
  *
- * AUTO takes only strategies that are atomic also across a crash. A NULL pointer
- * means all defaults.
+ * AUTO takes only strategies that are atomic also across a crash, for every reader. A
+ * NULL pointer means all defaults.
  */
 struct snapmap_commit_options {
 	uint32_t size;
@@ -189,7 +196,13 @@ int snapmap_mut_rollback(struct snapmap_mut *map);
  * snapshot of them. Without SNAPMAP_COMMIT_NOSYNC they survive a power cut from
  * then on. On failure file and handle are as they were, with one exception: -EIO
  * from the last flush, where last_error says that the new content is in place
- * but perhaps not durable.
+ * but perhaps not durable. And one for SNAPMAP_STRATEGY_JOURNAL: -ENOSPC, -EDQUOT or
+ * -EIO where last_error says that the commit counts: it is durable in the journal, the
+ * handle goes on with the new content, and its next commit, or the next open by somebody
+ * who may write, applies the rest.
+ *
+ * A commit by journal to the file that was cut off is finished first, whatever the
+ * strategy is; if it was not this handle's own, that is a conflict.
  *
  * A commit without edits still checks for a conflict and flushes the file, but
  * does not write it again.
@@ -197,7 +210,9 @@ int snapmap_mut_rollback(struct snapmap_mut *map);
  * Return: 0, or
  * -EBUSY if the file was changed, replaced or removed by someone else since the
  *  snapshot: look at it, then merge, use SNAPMAP_COMMIT_FORCE, or save elsewhere
- *  with snapmap_mut_link();
+ *  with snapmap_mut_link(); or a commit by somebody else does not end;
+ * -EUCLEAN if a commit by journal was cut off, and its journal is not there, damaged or
+ *  another one; the file is untouched;
  * -EMLINK if the file has several names, which replacing would split: use
  *  SNAPMAP_COMMIT_BREAK_LINKS or a strategy that keeps the inode;
  * -EACCES if the file may not be written, -EPERM if owner, group or an attribute

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the strategies share that write into the file itself: its inode stays. */
+#include "config.h"
+
+#include "in_place.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+int in_place_open(const struct commit *c, const char *what, int flags, int *ret_fd)
+{
+	if (!c->exists)
+		return error_set(-EOPNOTSUPP, what, "there is no file yet to write into");
+	return target_open_writable(c->target, c->attributes, flags, ret_fd);
+}
+
+int in_place_take_turn(const struct commit *c, const char *what, struct publication *ret)
+{
+	const struct place *place = &c->target->place;
+	int rc;
+
+	*ret = (struct publication){.place = place, .fd = -1};
+	if (place->dirfd < 0)
+		return 0;
+	rc = publish_create(place, 0600, ret);
+	if (!rc || rc == -EACCES || rc == -EPERM || rc == -EEXIST)
+		return 0;
+	return error_set(rc, what, rc == -EBUSY ? "another commit of it does not end: try again later" : NULL);
+}
+
+void in_place_end_turn(struct publication *turn)
+{
+	publish_abandon(turn);
+	close_fd(&turn->fd);
+}
