@@ -146,7 +146,7 @@ static const char *check_journal(const struct stat *st, const struct stat *file)
 		return "that is on another file system";
 	if (st->st_mode & (S_IWGRP | S_IWOTH))
 		return "others may write to that";
-	if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != file->st_uid &&
+	if (st->st_uid != 0 && st->st_uid != sys_geteuid() && st->st_uid != file->st_uid &&
 	    !(file->st_mode & (S_IWGRP | S_IWOTH)))
 		return "that belongs to somebody who may not write to the file";
 	return NULL;

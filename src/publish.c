@@ -32,7 +32,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 
 #include "base.h"
 #include "sys.h"
@@ -107,9 +106,10 @@ static enum verdict judge(int dirfd, const char *slot)
 static int random_slot(char *ret)
 {
 	uint64_t number;
+	int rc = sys_random(&number);
 
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
-		return -EIO;
+	if (rc)
+		return rc;
 	snprintf(ret, SLOT_SIZE, ".snapmap-%016llx.r", (unsigned long long)number);
 	return 0;
 }

@@ -45,7 +45,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "in_place.h"
@@ -136,7 +135,7 @@ static mode_t mode_of(const struct run *r, int fd)
 	struct stat st;
 	int rc;
 
-	if (r->st.st_uid != geteuid())
+	if (r->st.st_uid != sys_geteuid())
 		sys_fchown(fd, r->st.st_uid, (gid_t)-1);
 	sys_fchown(fd, (uid_t)-1, r->st.st_gid);
 	/* With an access control list classes say little. And the journal may have got one from its directory. */
@@ -176,8 +175,9 @@ static int name_journal(struct run *r, int *ret_fd)
 		rc = create_journal(r, r->name, ret_fd);
 	if (rc != -EEXIST)
 		return rc;
-	if (getrandom(&r->marker.number, sizeof(r->marker.number), 0) != (ssize_t)sizeof(r->marker.number))
-		return -EIO;
+	rc = sys_random(&r->marker.number);
+	if (rc)
+		return rc;
 	journal_name(r->marker.number, r->name);
 	return create_journal(r, r->name, ret_fd);
 }
