@@ -30,7 +30,7 @@ struct snapmap_mut;
 
 /* snapmap_commit_options.strategy */
 #define SNAPMAP_STRATEGY_AUTO 0u
-#define SNAPMAP_STRATEGY_EXCHANGE 1u /* swap the changed blocks; keeps the inode */
+#define SNAPMAP_STRATEGY_EXCHANGE 1u /* swap the changed blocks; keeps the inode; XFS, Linux 6.10 */
 #define SNAPMAP_STRATEGY_REPLACE 2u  /* new file, renamed over the old name */
 #define SNAPMAP_STRATEGY_CLONE 3u    /* reflink into the file: keeps the inode, NOT crash-atomic */
 /*
@@ -48,8 +48,8 @@ struct snapmap_mut;
  * @flags: SNAPMAP_COMMIT_* flags, or 0; unknown bits are -EINVAL
  * @strategy: SNAPMAP_STRATEGY_AUTO, or the one strategy to use
  *
- * AUTO takes only strategies that are atomic also across a crash, for every reader. A
- * NULL pointer means all defaults.
+ * AUTO is exchange where that works, else replace: only strategies that are atomic
+ * also across a crash, for every reader. A NULL pointer means all defaults.
  */
 struct snapmap_commit_options {
 	uint32_t size;
@@ -81,7 +81,7 @@ int snapmap_mut_open(const char *path, const struct snapmap_options *options, st
  * @ret: gets the handle
  *
  * The name to commit to is looked up in /proc. A file that has no name any more
- * can be edited, and published with snapmap_mut_link() or the clone strategy.
+ * can be edited, and published with snapmap_mut_link() or a strategy that keeps the inode.
  *
  * Return: 0, or a negative errno as snapmap_open_fd().
  */

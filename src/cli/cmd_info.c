@@ -41,6 +41,8 @@ static const char *use_of_strategy(const struct snapmap_probe *probe, uint32_t i
 {
 	if (id == probe->strategy)
 		return "used";
+	if (id == SNAPMAP_STRATEGY_REPLACE)
+		return "on request, or if a better one fails";
 	if (id == SNAPMAP_STRATEGY_CLONE)
 		return "only on request: not crash-atomic, readers may see a mix";
 	return "only on request";
