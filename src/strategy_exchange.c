@@ -22,6 +22,12 @@
  * overwritten; if it was cut, for what lies behind the new end would stay allocated,
  * and come back with the next exchange that makes the file longer; and if there is
  * something behind the present end already.
+ *
+ * What a crash would tear is refused: new blocks behind the present end. When the
+ * log is recovered in the middle of an exchange (seen on Linux 6.18), the kernel
+ * finishes it, and then frees the blocks behind the end that the file had before, for
+ * in memory that is still its size. Growth within the last block, or by a hole, is
+ * safe, and so is every other exchange (tests/crash).
  */
 #include "config.h"
 
@@ -35,10 +41,13 @@
 #include "strategy.h"
 #include "sys.h"
 
+#define TRIES 8
+
 /* ---- where it works ---- */
 
-/* Numbers of mounts, never used again, shifted by one; in the low bit whether they have it. */
+/* Numbers of mounts, never used again; and in the low bits the logarithm of the block's size, or 0. */
 static _Atomic uint64_t remembered[32];
+#define LOW_BITS 5
 
 static uint64_t mount_of(int fd)
 {
@@ -49,21 +58,26 @@ static uint64_t mount_of(int fd)
 	return sys_fstat_mount(fd, &st, &mount, &verity) ? 0 : mount;
 }
 
-static bool works_on_mount(const struct target *t, int file)
+/* 0 where it does not work. */
+static uint64_t block_of_mount(const struct target *t, int file)
 {
 	uint64_t mount, entry;
-	int rc;
+	uint32_t block;
 
 	if (!(t->fs->flags & FS_EXCHANGES))
-		return false;
+		return 0;
 	mount = mount_of(file);
 	entry = remembered[mount % 32];
-	if (mount && entry >> 1 == mount)
-		return entry & 1;
-	rc = sys_can_exchange(file);
-	if (rc >= 0)
-		remembered[mount % 32] = mount << 1 | (uint64_t)rc;
-	return rc > 0;
+	if (!mount || entry >> LOW_BITS != mount) {
+		if (sys_exchange_block(file, &block))
+			return 0;
+		entry = mount << LOW_BITS;
+		while (block >>= 1)
+			entry++;
+		remembered[mount % 32] = entry;
+	}
+	entry &= (1 << LOW_BITS) - 1;
+	return entry ? (uint64_t)1 << entry : 0;
 }
 
 static const char working[] = "exchange blocks of";
@@ -95,11 +109,41 @@ static int outcome(struct commit *c, int error)
 
 /* ---- the file with the new blocks ---- */
 
-static uint64_t block_size(const struct stat *st)
+/* What is exchanged as a whole: blocks, and at least pages, for that is what edits are. */
+static uint64_t unit_of(uint64_t block)
 {
-	uint64_t page = sys_page_size(), block = (uint64_t)st->st_blksize;
+	uint64_t page = sys_page_size();
 
-	return block > page && !(block & (block - 1)) ? block : page;
+	return block > page ? block : page;
+}
+
+static uint64_t round_up(uint64_t offset, uint64_t unit)
+{
+	return (offset + unit - 1) & ~(unit - 1);
+}
+
+static int refuse_growth(void)
+{
+	return refuse(0, "it would grow, and a crash could cut off what is new");
+}
+
+/**
+ * struct present - the file as it is
+ * @block: of its file system
+ */
+struct present {
+	struct stat st;
+	uint64_t block;
+};
+
+static int look(const struct commit *c, int file, struct present *ret)
+{
+	int rc = sys_fstat(file, &ret->st);
+
+	ret->block = block_of_mount(c->target, file);
+	if (!rc && !ret->block)
+		rc = -EIO;
+	return rc ? error_set(rc, "look at", NULL) : 0;
 }
 
 /* The edits, and perhaps what lies around them. */
@@ -129,56 +173,67 @@ static int blocks_to_write(const struct commit *c, int file, uint64_t unit, stru
 	return rc;
 }
 
-static int create_donor(const struct commit *c, int file, struct stat *ret_st, int *ret_fd)
+/* Where the last of them ends. */
+static uint64_t end_of(const struct ranges *blocks)
 {
-	struct private_file_request request = {.dirfd = c->target->place.dirfd, .near = ret_st};
-	int rc = sys_fstat(file, ret_st);
-
-	if (!rc)
-		rc = private_file_create(&request, ret_fd);
-	return rc ? error_set(rc, "make a file for the new blocks of", NULL) : 0;
+	return blocks->n ? blocks->v[blocks->n - 1].offset + blocks->v[blocks->n - 1].length : 0;
 }
 
-/* A file of nothing but the edits. */
-static int donate_edits(const struct commit *c, int file, struct sys_exchange *e, int *ret_fd)
+static int write_blocks(const struct commit *c, const struct stat *st, const struct ranges *blocks, int *ret_fd)
 {
-	struct ranges blocks = {0};
+	struct private_file_request request = {.dirfd = c->target->place.dirfd, .near = st};
 	cleanup_fd int fd = -1;
-	struct stat st;
-	int rc = create_donor(c, file, &st, &fd);
+	int rc = private_file_create(&request, &fd);
 
 	if (rc)
-		return rc;
-	rc = blocks_to_write(c, file, block_size(&st), &blocks);
-	if (!rc)
-		rc = overlay_write(c->overlay, &blocks, fd);
+		return error_set(rc, "make a file for the new blocks of", NULL);
+	rc = overlay_write(c->overlay, blocks, fd);
 	if (!rc)
 		rc = sys_ftruncate(fd, c->size);
-	e->written_only = true;
-	e->to_eof = c->overlay->image.size != c->size;
-	if (!rc && !e->to_eof && blocks.n) {
-		const struct snapmap_range *last = &blocks.v[blocks.n - 1];
-
-		e->offset = blocks.v[0].offset;
-		e->length = last->offset + last->length - e->offset;
-	}
-	ranges_free(&blocks);
 	if (rc)
 		return error_set(rc, "write the new blocks of", NULL);
-	e->from = *ret_fd = steal_fd(&fd);
+	*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
-/* A file of all the new bytes. */
-static int donate_all(const struct commit *c, struct sys_exchange *e, int *ret_fd)
+/* A file of nothing but the edits. */
+static int donate_edits(const struct commit *c, int file, const struct present *p, struct sys_exchange *e, int *ret_fd)
 {
+	uint64_t old = c->overlay->image.size;
+	struct ranges blocks = {0};
+	int rc = blocks_to_write(c, file, unit_of(p->block), &blocks);
+
+	if (rc)
+		error_set(rc, "write the new blocks of", NULL);
+	else if (old != c->size && end_of(&blocks) > round_up(old, p->block))
+		rc = refuse_growth();
+	if (!rc)
+		rc = write_blocks(c, &p->st, &blocks, ret_fd);
+	e->from = rc ? -1 : *ret_fd;
+	e->written_only = true;
+	e->to_eof = old != c->size;
+	e->offset = blocks.n && !e->to_eof ? blocks.v[0].offset : 0;
+	e->length = e->to_eof ? 0 : end_of(&blocks) - e->offset;
+	ranges_free(&blocks);
+	return rc;
+}
+
+/* A file of all the new bytes. */
+static int donate_all(const struct commit *c, const struct present *p, struct sys_exchange *e, int *ret_fd)
+{
+	uint64_t end = round_up((uint64_t)p->st.st_size, p->block), data;
 	struct image image;
 	int rc = overlay_flatten(c->overlay, c->edits, c->target->place.dirfd, 0, &image);
 
-	e->to_eof = true;
-	if (!rc)
-		e->from = *ret_fd = image.fd;
-	return rc;
+	if (rc)
+		return rc;
+	if (c->size > end && sys_seek_data(image.fd, end, &data) != -ENXIO) {
+		sys_close(image.fd);
+		return refuse_growth();
+	}
+	*e = (struct sys_exchange){.from = image.fd, .to_eof = true, .durable = e->durable};
+	*ret_fd = image.fd;
+	return 0;
 }
 
 /* ---- the exchange ---- */
@@ -193,50 +248,68 @@ static bool edits_will_do(const struct overlay *o, int file)
 	return o->size == old || (!sys_count_extents_from(file, page_up(old), &extents) && !extents);
 }
 
-/* Whatever the file is by now, if that was asked for. */
-static int exchange_with_any(struct commit *c, int file, const struct sys_exchange *e)
+/* @freshness: NULL on Linux 6.10 and 6.11, which do not know it. */
+static int exchange(struct commit *c, int file, const struct sys_exchange *e, const struct sys_freshness *freshness)
 {
 	int rc = commit_check_last(c);
 
-	return rc ? rc : outcome(c, sys_exchange(file, e));
+	if (rc)
+		return rc;
+	return outcome(c, freshness ? sys_exchange_if_fresh(file, e, freshness) : sys_exchange(file, e));
 }
 
-static int exchange_with_unchanged(struct commit *c, int file, const struct sys_exchange *e)
+static int start(struct commit *c, int file, struct sys_freshness *ret, const struct sys_freshness **ret_known)
 {
-	struct sys_freshness freshness;
-	int rc = sys_exchange_start(file, &freshness);
+	int rc = sys_exchange_start(file, ret);
 
-	/* Linux 6.10 and 6.11. */
-	if (rc == -ENOTTY)
-		return exchange_with_any(c, file, e);
-	if (rc)
-		return outcome(c, rc);
-	/* Also if it is to be overwritten: then in another way. */
-	rc = commit_check_unchanged(c);
-	if (!rc)
-		rc = commit_check_last(c);
-	return rc ? rc : outcome(c, sys_exchange_if_fresh(file, e, &freshness));
+	*ret_known = rc ? NULL : ret;
+	return rc == -ENOTTY ? 0 : outcome(c, rc);
 }
 
 static int exchange_edits(struct commit *c, int file, struct sys_exchange *e)
 {
+	const struct sys_freshness *known;
+	struct sys_freshness freshness;
 	cleanup_fd int donor = -1;
-	int rc = edits_will_do(c->overlay, file) ? donate_edits(c, file, e, &donor) : donate_all(c, e, &donor);
+	struct present p;
+	int rc = look(c, file, &p);
 
+	if (rc)
+		return rc;
+	rc = edits_will_do(c->overlay, file) ? donate_edits(c, file, &p, e, &donor) : donate_all(c, &p, e, &donor);
 	if (!rc)
-		rc = exchange_with_unchanged(c, file, e);
+		rc = start(c, file, &freshness, &known);
+	/* Also if it is to be overwritten: then in another way. */
+	if (!rc)
+		rc = commit_check_unchanged(c);
+	if (!rc)
+		rc = exchange(c, file, e, known);
 	/* Now, so that the handle's image, which has the same blocks, need not share them any more. */
 	if (!rc)
 		sys_ftruncate(donor, 0);
 	return rc;
 }
 
+/* Whatever the file is by now. It must only not change its size while that is looked at. */
 static int exchange_all(struct commit *c, int file, struct sys_exchange *e)
 {
-	cleanup_fd int donor = -1;
-	int rc = donate_all(c, e, &donor);
+	const struct sys_freshness *known;
+	struct sys_freshness freshness;
+	struct present p;
+	int rc = -EBUSY;
 
-	return rc ? rc : exchange_with_any(c, file, e);
+	for (int i = 0; rc == -EBUSY && i < TRIES; i++) {
+		cleanup_fd int donor = -1;
+
+		rc = start(c, file, &freshness, &known);
+		if (!rc)
+			rc = look(c, file, &p);
+		if (!rc)
+			rc = donate_all(c, &p, e, &donor);
+		if (!rc)
+			rc = exchange(c, file, e, known);
+	}
+	return rc;
 }
 
 /* Writing clears set-user-ID and set-group-ID bits and capabilities of a program; so does this. */
@@ -254,7 +327,7 @@ static int check_file(const struct commit *c)
 
 	if (!c->exists)
 		return refuse(0, "a file that does not exist yet has none");
-	if (!works_on_mount(c->target, c->attributes))
+	if (!block_of_mount(c->target, c->attributes))
 		return refuse(0, needs_exchange);
 	rc = sys_fstat(c->attributes, &st);
 	if (rc)
@@ -301,10 +374,8 @@ static int exchange_publish(struct commit *c)
 	else
 		rc = exchange_edits(c, file, &e);
 	/* It changed since the first look, which is all the same here. */
-	if (rc == -EBUSY && !c->changed && (c->flags & SNAPMAP_COMMIT_FORCE)) {
-		e = (struct sys_exchange){.durable = e.durable};
+	if (rc == -EBUSY && !c->changed && (c->flags & SNAPMAP_COMMIT_FORCE))
 		rc = exchange_all(c, file, &e);
-	}
 	if (rc)
 		return rc;
 	c->published = true;

@@ -88,7 +88,7 @@ struct sys_exchange {
 	bool durable;
 	bool dry_run;
 };
-int sys_can_exchange(int fd);
+int sys_exchange_block(int fd, uint32_t *ret);
 int sys_exchange_start(int fd, struct sys_freshness *ret);
 int sys_exchange_if_fresh(int fd, const struct sys_exchange *exchange, const struct sys_freshness *freshness);
 int sys_exchange(int fd, const struct sys_exchange *exchange);

@@ -62,7 +62,8 @@ static int call(int fd, unsigned long request, void *argument)
 
 /* Only what tells (struct xfs_fsop_geom, XFS_FSOP_GEOM_FLAGS_EXCHANGE_RANGE): ioctl_xfs_fsgeometry(2). */
 struct geometry {
-	__u32 unused[23];
+	__u32 blocksize;
+	__u32 unused[22];
 	__u32 flags;
 	__u32 rest[40];
 };
@@ -72,13 +73,15 @@ struct geometry {
 
 _Static_assert(sizeof(struct geometry) == 256, "as the kernel has it");
 
-/* 1 or 0; @fd: any file on XFS. */
-int sys_can_exchange(int fd)
+/* The size of a block, or 0 if blocks cannot be exchanged. @fd: any file on XFS. */
+int sys_exchange_block(int fd, uint32_t *ret)
 {
 	struct geometry g = {.flags = 0};
 	int rc = call(fd, IOC_FSGEOMETRY, &g);
 
-	return rc ? rc : (g.flags & HAS_EXCHANGE_RANGE) != 0;
+	if (!rc)
+		*ret = g.flags & HAS_EXCHANGE_RANGE ? g.blocksize : 0;
+	return rc;
 }
 
 /* What @fd is now, for sys_exchange_if_fresh(). */

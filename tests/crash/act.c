@@ -136,6 +136,25 @@ static int save(struct act *a, bool nosync)
 	return rc;
 }
 
+static bool works(uint32_t strategy)
+{
+	struct snapmap_probe probe;
+
+	if (snapmap_probe(".", &probe))
+		return false;
+	for (uint32_t i = 0; i < probe.nstrategies; i++)
+		if (probe.strategies[i].id == strategy)
+			return !probe.strategies[i].error;
+	return false;
+}
+
+static int commit(struct act *a, enum file file, struct way way, const struct snapmap_commit_options *options)
+{
+	if (way.closing)
+		return snapmap_mut_commit_and_close(a->handles[file], options);
+	return snapmap_mut_commit(a->handles[file], options);
+}
+
 static int publish(struct act *a, enum file file, struct way way)
 {
 	struct snapmap_commit_options options = {.size = sizeof(options), .strategy = a->strategy->id};
@@ -147,10 +166,12 @@ static int publish(struct act *a, enum file file, struct way way)
 	if (a->models[file].version == 1)
 		options.strategy = SNAPMAP_STRATEGY_AUTO;
 	act_mark(a, MARK_BEGIN, file, a->models[file].version, !way.nosync);
-	if (way.closing)
-		rc = snapmap_mut_commit_and_close(a->handles[file], &options);
-	else
-		rc = snapmap_mut_commit(a->handles[file], &options);
+	rc = commit(a, file, way, &options);
+	/* What exchange refuses is done as AUTO does it. */
+	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && works(options.strategy)) {
+		options.strategy = SNAPMAP_STRATEGY_AUTO;
+		rc = commit(a, file, way, &options);
+	}
 	complain("commit", file, rc);
 	if (rc)
 		return rc;
