@@ -179,14 +179,45 @@ static uint64_t end_of(const struct ranges *blocks)
 	return blocks->n ? blocks->v[blocks->n - 1].offset + blocks->v[blocks->n - 1].length : 0;
 }
 
-static int write_blocks(const struct commit *c, const struct stat *st, const struct ranges *blocks, int *ret_fd)
+/* Whether all of the file lies between the first and the last of them. */
+static bool is_whole(const struct commit *c, const struct ranges *blocks)
 {
-	struct private_file_request request = {.dirfd = c->target->place.dirfd, .near = st};
+	return c->overlay->image.size != c->size || (blocks->n && !blocks->v[0].offset && end_of(blocks) >= c->size);
+}
+
+/*
+ * After an exchange of the whole length of both files the kernel (seen on Linux 6.18)
+ * takes the mark that a file shares blocks away from it if the other file had none,
+ * also if most of its blocks stayed where they were, shared: whoever writes to it then
+ * writes into its clones. So the donor gets that mark too, by sharing a block, which
+ * is overwritten afterwards.
+ */
+static int share_a_block(const struct present *p, int file, const struct ranges *blocks, int fd)
+{
+	uint64_t at = blocks->n ? blocks->v[0].offset & ~(p->block - 1) : 0;
+	int rc;
+
+	if (!blocks->n || at + p->block > (uint64_t)p->st.st_size)
+		at = 0;
+	if ((uint64_t)p->st.st_size < p->block)
+		rc = p->st.st_size ? sys_clone(file, fd) : 0;
+	else
+		rc = sys_clone_range(file, at, p->block, fd, at);
+	/* Where blocks cannot be shared there are no clones. */
+	return rc == -EOPNOTSUPP ? 0 : rc;
+}
+
+static int write_blocks(const struct commit *c, const struct present *p, int file, const struct ranges *blocks,
+			int *ret_fd)
+{
+	struct private_file_request request = {.dirfd = c->target->place.dirfd, .near = &p->st};
 	cleanup_fd int fd = -1;
 	int rc = private_file_create(&request, &fd);
 
 	if (rc)
 		return error_set(rc, "make a file for the new blocks of", NULL);
+	if (is_whole(c, blocks) && share_a_block(p, file, blocks, fd))
+		return refuse(0, "no block of it can be shared");
 	rc = overlay_write(c->overlay, blocks, fd);
 	if (!rc)
 		rc = sys_ftruncate(fd, c->size);
@@ -208,7 +239,7 @@ static int donate_edits(const struct commit *c, int file, const struct present *
 	else if (old != c->size && end_of(&blocks) > round_up(old, p->block))
 		rc = refuse_growth();
 	if (!rc)
-		rc = write_blocks(c, &p->st, &blocks, ret_fd);
+		rc = write_blocks(c, p, file, &blocks, ret_fd);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
 	e->to_eof = old != c->size;

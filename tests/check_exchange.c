@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -100,12 +102,21 @@ START_TEST(test_what_lay_behind_the_end_is_zeros_in_a_file_that_grows)
 		size_t grown = sizes[i] + 1 + (size_t)(test_random(&random) % SIZE);
 		unsigned char *want = calloc(grown, 1);
 		struct snapmap_mut *map;
+		int rc;
 
 		test_make_file("f", SIZE, 1);
 		test_fill(want, sizes[i], 1);
 		map = open_mut("f");
 		ck_ok(snapmap_mut_resize(map, sizes[i]));
 		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		/* First by a hole alone; new blocks are for replace. */
+		ck_ok(snapmap_mut_resize(map, grown));
+		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		ck_assert_msg(test_file_is("f", want, grown), "from %zu to %zu", sizes[i], grown);
+		ck_ok(snapmap_mut_resize(map, grown + SIZE));
+		((unsigned char *)snapmap_mut_data(map))[grown + SIZE - 1] = 1;
+		rc = commit_by(map, SNAPMAP_STRATEGY_EXCHANGE);
+		ck_assert_msg(rc == -EOPNOTSUPP, "growth by data: %d", rc);
 		ck_ok(snapmap_mut_resize(map, grown));
 		((unsigned char *)snapmap_mut_data(map))[grown - 1] = want[grown - 1] = 'e';
 		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
@@ -188,6 +199,61 @@ START_TEST(test_shrinking_frees_the_blocks)
 		ck_assert_int_le(st.st_blocks * 512, (off_t)(size + 64 * 1024));
 	}
 	snapmap_mut_close(map);
+}
+END_TEST
+
+/* ---- files that share its blocks ---- */
+
+static void clone_file(const char *from, const char *to)
+{
+	int source = open(from, O_RDONLY | O_CLOEXEC), target = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	ck_assert(!ioctl(target, FICLONE, source));
+	close(source);
+	close(target);
+}
+
+/* The kernel must not forget that the file shares blocks: who writes to it would write into its clones. */
+START_TEST(test_clones_of_the_file_stay_what_they_are)
+{
+	const size_t size = 100 * PAGE;
+	/* First and last page: what is exchanged then spans the whole file. */
+	const size_t edits[][2] = {{0, 99}, {0, 50}, {3, 99}, {0, 0}};
+	const size_t ends[] = {0, 1, PAGE, 2 * PAGE + 7};
+	unsigned char *old = malloc(size), *other = malloc(size);
+
+	if (!test_fs()->exchange) {
+		free(old);
+		free(other);
+	}
+	need_exchange();
+	test_fill(old, size, 1);
+	test_fill(other, size, 9);
+	for (size_t i = 0; i < 16; i++) {
+		size_t end = size - ends[i / 4];
+		struct snapmap_mut *map;
+		int fd;
+
+		test_write_file("f", old, size);
+		clone_file("f", "clone");
+		map = open_mut("f");
+		ck_ok(snapmap_mut_resize(map, end));
+		for (int k = 0; k < 2; k++)
+			if (edits[i % 4][k] * PAGE < end)
+				((unsigned char *)snapmap_mut_data(map))[edits[i % 4][k] * PAGE] ^= 1;
+		ck_ok(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE));
+		fd = open("f", O_RDWR | O_CLOEXEC);
+		ck_assert_int_eq(pwrite(fd, other, end, 0), (ssize_t)end);
+		ck_assert(!fsync(fd) && !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+		close(fd);
+		fd = open("clone", O_RDWR | O_CLOEXEC);
+		ck_assert(!fsync(fd) && !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+		close(fd);
+		ck_assert_msg(test_file_is("clone", old, size), "case %zu: the clone has changed", i);
+		snapmap_mut_close(map);
+	}
+	free(old);
+	free(other);
 }
 END_TEST
 
@@ -392,6 +458,7 @@ static void add_exchange(TCase *tc)
 	tcase_add_test(tc, test_what_others_put_behind_the_end_does_not_show);
 	tcase_add_test(tc, test_what_is_stored_behind_the_end_is_not_committed);
 	tcase_add_test(tc, test_shrinking_frees_the_blocks);
+	tcase_add_test(tc, test_clones_of_the_file_stay_what_they_are);
 	tcase_add_test(tc, test_running_program_is_replaced);
 	tcase_add_test(tc, test_new_file_is_not_exchanged);
 	tcase_add_test(tc, test_directory_need_not_be_writable);

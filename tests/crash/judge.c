@@ -36,14 +36,16 @@ static void judge_bytes(const struct judge *j, enum file file, const char *reade
 	const struct file_traits *t = &files[file];
 	struct model m;
 	int64_t found;
-	char what[300];
+	char what[300], where[100];
 
 	model_begin(&m, j->seed, t->id, j->scattered && t->id == FILE_F);
 	found = model_find(&m, j->expect.newest[file], data, size);
 	if (found < 0) {
 		model_describe(data, size, what, sizeof(what));
-		verdict_say(v, FAULT_TORN, "%s by %s: no version up to %llu: %s", t->name, reader,
-			    (unsigned long long)j->expect.newest[file], what);
+		model_go(&m, j->expect.newest[file]);
+		model_differ(&m, data, size, where, sizeof(where));
+		verdict_say(v, FAULT_TORN, "%s by %s: no version up to %llu, %s: %s", t->name, reader,
+			    (unsigned long long)j->expect.newest[file], where, what);
 	} else if ((uint64_t)found < j->expect.floor[file]) {
 		verdict_say(v, FAULT_OLD, "%s by %s: version %lld, but %llu was promised", t->name, reader,
 			    (long long)found, (unsigned long long)j->expect.floor[file]);

@@ -207,6 +207,26 @@ bool model_is(const struct model *m, const void *data, size_t size)
 	return true;
 }
 
+void model_differ(const struct model *m, const void *data, size_t size, char *ret, size_t capacity)
+{
+	size_t common = size < m->size ? size : m->size;
+	union block b;
+
+	for (size_t i = 0; i < blocks_of(common); i++) {
+		const unsigned char *found = (const unsigned char *)data + i * BLOCK;
+
+		fill(m, i, &b);
+		for (size_t k = 0; k < bytes_of_block(common, i); k++) {
+			if (found[k] == b.bytes[k])
+				continue;
+			snprintf(ret, capacity, "of %zu bytes, from byte %zu of block %zu (version %llu, %zu bytes)",
+				 m->size, k, i, (unsigned long long)m->blocks[i].version, m->blocks[i].length);
+			return;
+		}
+	}
+	snprintf(ret, capacity, "of %zu bytes", m->size);
+}
+
 int64_t model_find(const struct model *m, uint64_t newest, const void *data, size_t size)
 {
 	struct model walk;

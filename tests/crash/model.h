@@ -40,6 +40,8 @@ void model_store(const struct model *m, void *data);
 /* Whether these are the bytes of this version. */
 bool model_is(const struct model *m, const void *data, size_t size);
 /* Looks for the version among those up to @newest, newest first: -1 if there is none. */
+/* Says in @ret how long the version is, and where these bytes first differ from it. */
+void model_differ(const struct model *m, const void *data, size_t size, char *ret, size_t capacity);
 int64_t model_find(const struct model *m, uint64_t newest, const void *data, size_t size);
 /* Says what is in there instead, in a few words. */
 void model_describe(const void *data, size_t size, char *ret, size_t capacity);
