@@ -93,6 +93,7 @@ static struct leased *create(int fd, const struct source_request *r, uint64_t si
 	l->weight = of_weight;
 	l->generation = r->generation;
 	l->refs = 1;
+	lease_own_fd(l);
 	return l;
 }
 
@@ -145,13 +146,18 @@ int lease_adopt(int *fd, const struct source_request *r, uint64_t size, uint64_t
 }
 
 /*
- * Under the lock. The lease is ended and not left to close(): a child of fork() may
- * have the description too. That it could be ended also shows that the descriptor is
- * ours still; else it is looked at.
+ * Under the lock. A child of fork() may have the description too, and with it the
+ * lease, if it was forked after the file was opened. One that is forked now waits for
+ * the lock, and finds the entry, or the descriptor closed.
  */
 static void close_lease(struct leased *l)
 {
-	sys_close(sys_lease_end(l->fd) ? lease_fd(l) : l->fd);
+	int fd = lease_fd_quickly(l);
+	unsigned now;
+
+	if (fork_generation(&now) || now != l->generation)
+		sys_lease_end(fd);
+	sys_close(fd);
 	l->fd = -1;
 }
 

@@ -112,6 +112,9 @@ void lease_put(struct leased *leased);
  * same file, also other leases of ours. Without the lock of the entry it is a guess.
  */
 int lease_fd(const struct leased *leased);
+/* The same, for when it is about to be closed; lease_own_fd() has to be told of each new one. */
+int lease_fd_quickly(const struct leased *leased);
+void lease_own_fd(const struct leased *leased);
 /* No forks, and nothing new in the table. To be closed before entries are locked. */
 void lease_close_gate(void);
 void lease_open_gate(void);

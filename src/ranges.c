@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 int ranges_append(struct ranges *ranges, uint64_t offset, uint64_t length)
 {
@@ -28,44 +27,6 @@ int ranges_append(struct ranges *ranges, uint64_t offset, uint64_t length)
 		ranges->capacity = capacity;
 	}
 	ranges->v[ranges->n++] = (struct snapmap_range){offset, length};
-	return 0;
-}
-
-/* The ranges from @first to before @last, and [offset, end), become one. */
-static void merge(struct ranges *r, size_t first, size_t last, uint64_t offset, uint64_t end)
-{
-	struct snapmap_range *a = &r->v[first], *z = &r->v[last - 1];
-	uint64_t a_end = z->offset + z->length;
-
-	offset = offset < a->offset ? offset : a->offset;
-	*a = (struct snapmap_range){offset, (end > a_end ? end : a_end) - offset};
-	memmove(a + 1, z + 1, (r->n - last) * sizeof(*a));
-	r->n -= last - first - 1;
-}
-
-int ranges_add(struct ranges *r, uint64_t offset, uint64_t length)
-{
-	uint64_t end = offset + length;
-	size_t first = 0, last, behind;
-	int rc;
-
-	while (first < r->n && r->v[first].offset + r->v[first].length < offset)
-		first++;
-	for (last = first; last < r->n && r->v[last].offset <= end;)
-		last++;
-	if (!length)
-		return 0;
-	if (last > first) {
-		merge(r, first, last, offset, end);
-		return 0;
-	}
-	behind = r->n - first;
-	/* Makes room; what it appends is overwritten. */
-	rc = ranges_append(r, UINT64_MAX - 1, 1);
-	if (rc)
-		return rc;
-	memmove(&r->v[first + 1], &r->v[first], behind * sizeof(r->v[0]));
-	r->v[first] = (struct snapmap_range){offset, length};
 	return 0;
 }
 

@@ -16,8 +16,6 @@ struct ranges {
 
 /* Appends; the offset must not lie before the end of the last range. 0 or -ENOMEM. */
 int ranges_append(struct ranges *ranges, uint64_t offset, uint64_t length);
-/* Adds a range anywhere. 0 or -ENOMEM. */
-int ranges_add(struct ranges *ranges, uint64_t offset, uint64_t length);
 /* Appends to @ret the same ranges, each as whole units (a power of two), without what lies behind @end. */
 int ranges_widen(const struct ranges *ranges, uint64_t unit, uint64_t end, struct ranges *ret);
 /* Cuts off everything from @end on. */

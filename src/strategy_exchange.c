@@ -5,10 +5,10 @@
  *
  * A nameless file gets the edits at their own offsets, and holes everywhere else.
  * The kernel then exchanges what was written there with the same ranges of the
- * file, and the sizes if they differ, in one transaction of its log: a crash shows
- * all of it or none. It writes the new blocks out before that transaction, so no
- * order of writes can show the file with blocks that are not written yet. The inode
- * stays, and with it names, owner, mode and every attribute.
+ * file in one transaction of its log: a crash shows all of it or none. It writes the
+ * new blocks out before that transaction, so no order of writes can show the file with
+ * blocks that are not written yet. The inode stays, and with it names, owner, mode and
+ * every attribute.
  *
  * Why no update is lost: the kernel is asked what the file is (START_COMMIT); then
  * the file is compared with the handle's stamp, which finds all changes up to that
@@ -17,17 +17,14 @@
  * system calls, a write of somebody else is taken for part of what was committed.
  * A file that is renamed over meanwhile gets the commit just before that.
  *
- * Where edits alone do not make the new file, all of its blocks are exchanged for
- * those of a file with all the new bytes: if the file changed and is to be
- * overwritten; if it was cut, for what lies behind the new end would stay allocated,
- * and come back with the next exchange that makes the file longer; and if there is
- * something behind the present end already.
+ * Where edits alone do not make the new file, because it was changed and is to be
+ * overwritten, or was cut and grown again, all of its blocks are exchanged for those
+ * of a file with all the new bytes.
  *
- * What a crash would tear is refused: new blocks behind the present end. When the
- * log is recovered in the middle of an exchange (seen on Linux 6.18), the kernel
- * finishes it, and then frees the blocks behind the end that the file had before, for
- * in memory that is still its size. Growth within the last block, or by a hole, is
- * safe, and so is every other exchange (tests/crash).
+ * A commit that changes the size is refused, though the kernel offers it. Seen on Linux
+ * 6.18, by exploring crashes (tests/crash): when the log is recovered in the middle of
+ * an exchange the size can be the old one while the blocks are new, or the other way
+ * round, and blocks behind the size that the file had before are freed again.
  */
 #include "config.h"
 
@@ -117,35 +114,6 @@ static uint64_t unit_of(uint64_t block)
 	return block > page ? block : page;
 }
 
-static uint64_t round_up(uint64_t offset, uint64_t unit)
-{
-	return (offset + unit - 1) & ~(unit - 1);
-}
-
-static int refuse_growth(void)
-{
-	return refuse(0, "it would grow, and a crash could cut off what is new");
-}
-
-/**
- * struct present - the file as it is
- * @block: of its file system
- */
-struct present {
-	struct stat st;
-	uint64_t block;
-};
-
-static int look(const struct commit *c, int file, struct present *ret)
-{
-	int rc = sys_fstat(file, &ret->st);
-
-	ret->block = block_of_mount(c->target, file);
-	if (!rc && !ret->block)
-		rc = -EIO;
-	return rc ? error_set(rc, "look at", NULL) : 0;
-}
-
 /* The edits, and perhaps what lies around them. */
 static int spread(const struct commit *c, int file, struct ranges *ret)
 {
@@ -158,18 +126,14 @@ static int spread(const struct commit *c, int file, struct ranges *ret)
 	return cluster_widen(c->edits, o->mapping.base, c->size, ret);
 }
 
-/* Whole blocks, and the last one of a file that grows: what it has behind the old end must be zeros. */
+/* Whole blocks of @unit bytes. */
 static int blocks_to_write(const struct commit *c, int file, uint64_t unit, struct ranges *ret)
 {
-	uint64_t old = c->overlay->image.size, start = old / unit * unit,
-		 end = start + unit < c->size ? start + unit : c->size;
 	struct ranges wide = {0};
 	int rc = spread(c, file, &wide);
 
 	rc = ranges_widen(rc ? c->edits : &wide, unit, c->size, ret);
 	ranges_free(&wide);
-	if (!rc && old < c->size && start < old)
-		rc = ranges_add(ret, start, end - start);
 	return rc;
 }
 
@@ -180,43 +144,39 @@ static uint64_t end_of(const struct ranges *blocks)
 }
 
 /* Whether all of the file lies between the first and the last of them. */
-static bool is_whole(const struct commit *c, const struct ranges *blocks)
+static bool span_file(const struct ranges *blocks, uint64_t size)
 {
-	return c->overlay->image.size != c->size || (blocks->n && !blocks->v[0].offset && end_of(blocks) >= c->size);
+	return blocks->n && !blocks->v[0].offset && end_of(blocks) >= size;
 }
 
 /*
  * After an exchange of the whole length of both files the kernel (seen on Linux 6.18)
  * takes the mark that a file shares blocks away from it if the other file had none,
  * also if most of its blocks stayed where they were, shared: whoever writes to it then
- * writes into its clones. So the donor gets that mark too, by sharing a block, which
- * is overwritten afterwards.
+ * writes into its clones. So the donor gets that mark too, by sharing the first block,
+ * which is overwritten afterwards.
  */
-static int share_a_block(const struct present *p, int file, const struct ranges *blocks, int fd)
+static int share_a_block(int file, uint64_t size, uint64_t block, int fd)
 {
-	uint64_t at = blocks->n ? blocks->v[0].offset & ~(p->block - 1) : 0;
-	int rc;
+	int rc = size < block ? sys_clone(file, fd) : sys_clone_range(file, 0, block, fd, 0);
 
-	if (!blocks->n || at + p->block > (uint64_t)p->st.st_size)
-		at = 0;
-	if ((uint64_t)p->st.st_size < p->block)
-		rc = p->st.st_size ? sys_clone(file, fd) : 0;
-	else
-		rc = sys_clone_range(file, at, p->block, fd, at);
 	/* Where blocks cannot be shared there are no clones. */
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }
 
-static int write_blocks(const struct commit *c, const struct present *p, int file, const struct ranges *blocks,
-			int *ret_fd)
+static int write_blocks(const struct commit *c, int file, uint64_t block, const struct ranges *blocks, int *ret_fd)
 {
-	struct private_file_request request = {.dirfd = c->target->place.dirfd, .near = &p->st};
+	struct private_file_request request = {.dirfd = c->target->place.dirfd};
 	cleanup_fd int fd = -1;
-	int rc = private_file_create(&request, &fd);
+	struct stat st;
+	int rc = sys_fstat(file, &st);
 
+	request.near = &st;
+	if (!rc)
+		rc = private_file_create(&request, &fd);
 	if (rc)
 		return error_set(rc, "make a file for the new blocks of", NULL);
-	if (is_whole(c, blocks) && share_a_block(p, file, blocks, fd))
+	if (span_file(blocks, c->size) && share_a_block(file, c->size, block, fd))
 		return refuse(0, "no block of it can be shared");
 	rc = overlay_write(c->overlay, blocks, fd);
 	if (!rc)
@@ -228,55 +188,47 @@ static int write_blocks(const struct commit *c, const struct present *p, int fil
 }
 
 /* A file of nothing but the edits. */
-static int donate_edits(const struct commit *c, int file, const struct present *p, struct sys_exchange *e, int *ret_fd)
+static int donate_edits(const struct commit *c, int file, struct sys_exchange *e, int *ret_fd)
 {
-	uint64_t old = c->overlay->image.size;
+	uint64_t block = block_of_mount(c->target, file);
 	struct ranges blocks = {0};
-	int rc = blocks_to_write(c, file, unit_of(p->block), &blocks);
+	int rc = blocks_to_write(c, file, unit_of(block), &blocks);
 
 	if (rc)
 		error_set(rc, "write the new blocks of", NULL);
-	else if (old != c->size && end_of(&blocks) > round_up(old, p->block))
-		rc = refuse_growth();
-	if (!rc)
-		rc = write_blocks(c, p, file, &blocks, ret_fd);
+	else
+		rc = write_blocks(c, file, block, &blocks, ret_fd);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
-	e->to_eof = old != c->size;
-	e->offset = blocks.n && !e->to_eof ? blocks.v[0].offset : 0;
-	e->length = e->to_eof ? 0 : end_of(&blocks) - e->offset;
+	e->offset = blocks.n ? blocks.v[0].offset : 0;
+	e->length = end_of(&blocks) - e->offset;
 	ranges_free(&blocks);
 	return rc;
 }
 
 /* A file of all the new bytes. */
-static int donate_all(const struct commit *c, const struct present *p, struct sys_exchange *e, int *ret_fd)
+static int donate_all(const struct commit *c, struct sys_exchange *e, int *ret_fd)
 {
-	uint64_t end = round_up((uint64_t)p->st.st_size, p->block), data;
 	struct image image;
 	int rc = overlay_flatten(c->overlay, c->edits, c->target->place.dirfd, 0, &image);
 
 	if (rc)
 		return rc;
-	if (c->size > end && sys_seek_data(image.fd, end, &data) != -ENXIO) {
-		sys_close(image.fd);
-		return refuse_growth();
-	}
-	*e = (struct sys_exchange){.from = image.fd, .to_eof = true, .durable = e->durable};
+	*e = (struct sys_exchange){.from = image.fd, .length = c->size, .durable = e->durable};
 	*ret_fd = image.fd;
 	return 0;
 }
 
 /* ---- the exchange ---- */
 
-/* Whether the blocks that were written are all that the new version differs in. */
-static bool edits_will_do(const struct overlay *o, int file)
+static int check_size(const struct commit *c, int file)
 {
-	uint64_t old = o->image.size, extents;
+	uint64_t size;
+	int rc = sys_size(file, &size);
 
-	if (o->kept < old)
-		return false;
-	return o->size == old || (!sys_count_extents_from(file, page_up(old), &extents) && !extents);
+	if (rc)
+		return error_set(rc, "look at", NULL);
+	return size == c->size ? 0 : refuse(0, "its size changes, which the kernel does not do safely");
 }
 
 /* @freshness: NULL on Linux 6.10 and 6.11, which do not know it. */
@@ -302,12 +254,11 @@ static int exchange_edits(struct commit *c, int file, struct sys_exchange *e)
 	const struct sys_freshness *known;
 	struct sys_freshness freshness;
 	cleanup_fd int donor = -1;
-	struct present p;
-	int rc = look(c, file, &p);
+	int rc = check_size(c, file);
 
 	if (rc)
 		return rc;
-	rc = edits_will_do(c->overlay, file) ? donate_edits(c, file, &p, e, &donor) : donate_all(c, &p, e, &donor);
+	rc = c->kept < c->size ? donate_all(c, e, &donor) : donate_edits(c, file, e, &donor);
 	if (!rc)
 		rc = start(c, file, &freshness, &known);
 	/* Also if it is to be overwritten: then in another way. */
@@ -321,24 +272,23 @@ static int exchange_edits(struct commit *c, int file, struct sys_exchange *e)
 	return rc;
 }
 
-/* Whatever the file is by now. It must only not change its size while that is looked at. */
+/* Whatever the file is by now, as long as it has the right size. */
 static int exchange_all(struct commit *c, int file, struct sys_exchange *e)
 {
 	const struct sys_freshness *known;
 	struct sys_freshness freshness;
-	struct present p;
-	int rc = -EBUSY;
+	cleanup_fd int donor = -1;
+	int rc = donate_all(c, e, &donor);
 
-	for (int i = 0; rc == -EBUSY && i < TRIES; i++) {
-		cleanup_fd int donor = -1;
-
+	for (int i = 0; !rc && i < TRIES; i++) {
 		rc = start(c, file, &freshness, &known);
 		if (!rc)
-			rc = look(c, file, &p);
-		if (!rc)
-			rc = donate_all(c, &p, e, &donor);
+			rc = check_size(c, file);
 		if (!rc)
 			rc = exchange(c, file, e, known);
+		if (rc != -EBUSY)
+			break;
+		rc = i + 1 < TRIES ? 0 : rc;
 	}
 	return rc;
 }

@@ -69,7 +69,6 @@ int sys_clone(int from, int to);
 int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset);
 ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t length);
 int sys_count_extents(int fd, uint64_t *ret);
-int sys_count_extents_from(int fd, uint64_t offset, uint64_t *ret);
 struct fiemap_extent;
 #define SYS_EXTENTS_MAX 128 /* in one answer */
 int sys_list_extents(int fd, uint64_t offset, bool flush, struct fiemap_extent *extents, unsigned capacity);

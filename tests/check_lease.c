@@ -327,7 +327,8 @@ static unsigned count_threads(bool all_blocked)
 		 * SIGKILL and SIGSTOP cannot be blocked, the C library keeps two for itself,
 		 * and a signal that is waited for does not show.
 		 */
-		blocked |= 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1) | 3ull << 31 | 1ull << (SIGSTKFLT - 1);
+		blocked |= 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1) | 3ull << 31 | 1ull << (SIGSTKFLT - 1) |
+			   1ull << (SIGVTALRM - 1);
 		n += ours && (!all_blocked || blocked == ~0ull);
 	}
 	closedir(dir);

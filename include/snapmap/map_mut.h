@@ -48,7 +48,7 @@ struct snapmap_mut;
  * @flags: SNAPMAP_COMMIT_* flags, or 0; unknown bits are -EINVAL
  * @strategy: SNAPMAP_STRATEGY_AUTO, or the one strategy to use
  *
- * AUTO is exchange where that works, else replace: only strategies that are atomic
+ * AUTO is exchange where that works and the size stays, else replace: only strategies that are atomic
  * also across a crash, for every reader. A NULL pointer means all defaults.
  */
 struct snapmap_commit_options {
