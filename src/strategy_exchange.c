@@ -17,14 +17,13 @@
  * system calls, a write of somebody else is taken for part of what was committed.
  * A file that is renamed over meanwhile gets the commit just before that.
  *
- * Where edits alone do not make the new file, because it was changed and is to be
- * overwritten, or was cut and grown again, all of its blocks are exchanged for those
- * of a file with all the new bytes.
- *
- * A commit that changes the size is refused, though the kernel offers it. Seen on Linux
- * 6.18, by exploring crashes (tests/crash): when the log is recovered in the middle of
- * an exchange the size can be the old one while the blocks are new, or the other way
- * round, and blocks behind the size that the file had before are freed again.
+ * Only blocks that both files have are exchanged, and the size stays. The kernel
+ * offers more, but exploring crashes (tests/crash) has shown on Linux 6.18 that log
+ * recovery in the middle of an exchange loses blocks that come where the file had a
+ * hole, frees those behind the size that it had, and can leave size and blocks of
+ * different versions. What takes such an exchange is refused: other sizes, edits in
+ * holes, a file that was cut and grown again, one that was changed and is to be
+ * overwritten.
  */
 #include "config.h"
 
@@ -37,8 +36,6 @@
 #include "snapmap/map_mut.h"
 #include "strategy.h"
 #include "sys.h"
-
-#define TRIES 8
 
 /* ---- where it works ---- */
 
@@ -77,6 +74,8 @@ static uint64_t block_of_mount(const struct target *t, int file)
 	return entry ? (uint64_t)1 << entry : 0;
 }
 
+static const char changed[] = "it was changed, and all of it is to be overwritten";
+static const char its_size[] = "its size changes, which the kernel does not do safely";
 static const char working[] = "exchange blocks of";
 static const char needs_exchange[] = "the strategy exchange needs XFS made with exchange-range, and Linux 6.10";
 
@@ -143,6 +142,49 @@ static uint64_t end_of(const struct ranges *blocks)
 	return blocks->n ? blocks->v[blocks->n - 1].offset + blocks->v[blocks->n - 1].length : 0;
 }
 
+/* Whether the file has data in all of this. */
+static int has_no_hole(int file, uint64_t offset, uint64_t end, bool *ret)
+{
+	uint64_t hole;
+	int rc = sys_seek_hole(file, offset, &hole);
+
+	if (!rc)
+		*ret = hole >= end;
+	return rc;
+}
+
+static int find_hole(int file, const struct ranges *blocks, bool *ret_found)
+{
+	bool full = false;
+	int rc = has_no_hole(file, blocks->v[0].offset, end_of(blocks), &full);
+
+	if (rc || full || blocks->n == 1) {
+		*ret_found = !full;
+		return rc;
+	}
+	full = true;
+	for (size_t i = 0; !rc && full && i < blocks->n; i++)
+		rc = has_no_hole(file, blocks->v[i].offset, blocks->v[i].offset + blocks->v[i].length, &full);
+	*ret_found = !full;
+	return rc;
+}
+
+/* Whether it is one of those exchanges that no crash tears. */
+static int check_safe(const struct commit *c, int file, const struct ranges *blocks)
+{
+	bool hole = false;
+	uint64_t size;
+	int rc = sys_size(file, &size);
+
+	if (!rc && size != c->size)
+		return refuse(0, its_size);
+	if (!rc && blocks->n)
+		rc = find_hole(file, blocks, &hole);
+	if (rc)
+		return error_set(rc, "look for holes of", NULL);
+	return hole ? refuse(0, "a hole of it gets data, which the kernel does not do safely") : 0;
+}
+
 /* Whether all of the file lies between the first and the last of them. */
 static bool span_file(const struct ranges *blocks, uint64_t size)
 {
@@ -194,9 +236,8 @@ static int donate_edits(const struct commit *c, int file, struct sys_exchange *e
 	struct ranges blocks = {0};
 	int rc = blocks_to_write(c, file, unit_of(block), &blocks);
 
-	if (rc)
-		error_set(rc, "write the new blocks of", NULL);
-	else
+	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_safe(c, file, &blocks);
+	if (!rc)
 		rc = write_blocks(c, file, block, &blocks, ret_fd);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
@@ -206,30 +247,7 @@ static int donate_edits(const struct commit *c, int file, struct sys_exchange *e
 	return rc;
 }
 
-/* A file of all the new bytes. */
-static int donate_all(const struct commit *c, struct sys_exchange *e, int *ret_fd)
-{
-	struct image image;
-	int rc = overlay_flatten(c->overlay, c->edits, c->target->place.dirfd, 0, &image);
-
-	if (rc)
-		return rc;
-	*e = (struct sys_exchange){.from = image.fd, .length = c->size, .durable = e->durable};
-	*ret_fd = image.fd;
-	return 0;
-}
-
 /* ---- the exchange ---- */
-
-static int check_size(const struct commit *c, int file)
-{
-	uint64_t size;
-	int rc = sys_size(file, &size);
-
-	if (rc)
-		return error_set(rc, "look at", NULL);
-	return size == c->size ? 0 : refuse(0, "its size changes, which the kernel does not do safely");
-}
 
 /* @freshness: NULL on Linux 6.10 and 6.11, which do not know it. */
 static int exchange(struct commit *c, int file, const struct sys_exchange *e, const struct sys_freshness *freshness)
@@ -249,47 +267,24 @@ static int start(struct commit *c, int file, struct sys_freshness *ret, const st
 	return rc == -ENOTTY ? 0 : outcome(c, rc);
 }
 
-static int exchange_edits(struct commit *c, int file, struct sys_exchange *e)
+static int exchange_edits(struct commit *c, int file)
 {
+	struct sys_exchange e = {.durable = !(c->flags & SNAPMAP_COMMIT_NOSYNC)};
 	const struct sys_freshness *known;
 	struct sys_freshness freshness;
 	cleanup_fd int donor = -1;
-	int rc = check_size(c, file);
+	int rc = donate_edits(c, file, &e, &donor);
 
-	if (rc)
-		return rc;
-	rc = c->kept < c->size ? donate_all(c, e, &donor) : donate_edits(c, file, e, &donor);
 	if (!rc)
 		rc = start(c, file, &freshness, &known);
 	/* Also if it is to be overwritten: then in another way. */
 	if (!rc)
 		rc = commit_check_unchanged(c);
 	if (!rc)
-		rc = exchange(c, file, e, known);
+		rc = exchange(c, file, &e, known);
 	/* Now, so that the handle's image, which has the same blocks, need not share them any more. */
 	if (!rc)
 		sys_ftruncate(donor, 0);
-	return rc;
-}
-
-/* Whatever the file is by now, as long as it has the right size. */
-static int exchange_all(struct commit *c, int file, struct sys_exchange *e)
-{
-	const struct sys_freshness *known;
-	struct sys_freshness freshness;
-	cleanup_fd int donor = -1;
-	int rc = donate_all(c, e, &donor);
-
-	for (int i = 0; !rc && i < TRIES; i++) {
-		rc = start(c, file, &freshness, &known);
-		if (!rc)
-			rc = check_size(c, file);
-		if (!rc)
-			rc = exchange(c, file, e, known);
-		if (rc != -EBUSY)
-			break;
-		rc = i + 1 < TRIES ? 0 : rc;
-	}
 	return rc;
 }
 
@@ -310,6 +305,12 @@ static int check_file(const struct commit *c)
 		return refuse(0, "a file that does not exist yet has none");
 	if (!block_of_mount(c->target, c->attributes))
 		return refuse(0, needs_exchange);
+	if (c->changed)
+		return refuse(0, changed);
+	if (c->size != c->overlay->image.size)
+		return refuse(0, its_size);
+	if (c->kept < c->size)
+		return refuse(0, "it was cut and grown again");
 	rc = sys_fstat(c->attributes, &st);
 	if (rc)
 		return error_set(rc, "stat", NULL);
@@ -329,8 +330,6 @@ static int open_file(const struct commit *c, int *ret_fd)
 
 	if (rc == -ETXTBSY)
 		return refuse(rc, "it is a program that is running");
-	if (rc == -ENOENT && c->changed)
-		return refuse(rc, "it has lost its name");
 	/* Not in the middle of a commit by journal. The lock ends with the descriptor. */
 	if (!rc)
 		rc = journal_lock_at_rest(fd, working, NULL);
@@ -341,22 +340,16 @@ static int open_file(const struct commit *c, int *ret_fd)
 
 static int exchange_publish(struct commit *c)
 {
-	struct sys_exchange e = {.durable = !(c->flags & SNAPMAP_COMMIT_NOSYNC)};
 	cleanup_fd int file = -1;
-	int rc;
+	int rc = check_file(c);
 
-	rc = check_file(c);
 	if (!rc)
 		rc = open_file(c, &file);
-	if (rc)
-		return rc;
-	if (c->changed)
-		rc = exchange_all(c, file, &e);
-	else
-		rc = exchange_edits(c, file, &e);
-	/* It changed since the first look, which is all the same here. */
-	if (rc == -EBUSY && !c->changed && (c->flags & SNAPMAP_COMMIT_FORCE))
-		rc = exchange_all(c, file, &e);
+	if (!rc)
+		rc = exchange_edits(c, file);
+	/* Since the first look. */
+	if (rc == -EBUSY && c->conflict && (c->flags & SNAPMAP_COMMIT_FORCE))
+		rc = refuse(0, changed);
 	if (rc)
 		return rc;
 	c->published = true;
