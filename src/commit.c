@@ -180,6 +180,7 @@ static int finish(struct work *w, int rc)
 			rc = put_back(o, c->target, c->damaged, rc);
 	}
 	close_fd(&c->damaged);
+	close_fd(&c->donor);
 	if (rc && c->exposed)
 		overlay_detach(o, c->target->place.dirfd, c->exists ? 0 : c->target->mode);
 	return rc;

@@ -17,13 +17,14 @@
  * system calls, a write of somebody else is taken for part of what was committed.
  * A file that is renamed over meanwhile gets the commit just before that.
  *
- * Only blocks that both files have are exchanged, and the size stays. The kernel
- * offers more, but exploring crashes (tests/crash) has shown on Linux 6.18 that log
- * recovery in the middle of an exchange loses blocks that come where the file had a
- * hole, frees those behind the size that it had, and can leave size and blocks of
- * different versions. What takes such an exchange is refused: other sizes, edits in
- * holes, a file that was cut and grown again, one that was changed and is to be
- * overwritten.
+ * Only commits that keep the size are made this way. The kernel offers to exchange
+ * sizes too, but log recovery in the middle of that frees blocks behind the size that
+ * the file had (seen on Linux 6.18). And only edits are exchanged: a file that was cut
+ * and grown again, or was changed and is to be overwritten, is for another strategy.
+ *
+ * The handle's image shares the blocks that were exchanged away. It must not be written
+ * to in their place before the exchange is on disk, for a crash can bring them back into
+ * the file: so they are kept, in the nameless file, until the image has its own.
  */
 #include "config.h"
 
@@ -142,47 +143,14 @@ static uint64_t end_of(const struct ranges *blocks)
 	return blocks->n ? blocks->v[blocks->n - 1].offset + blocks->v[blocks->n - 1].length : 0;
 }
 
-/* Whether the file has data in all of this. */
-static int has_no_hole(int file, uint64_t offset, uint64_t end, bool *ret)
+static int check_size(const struct commit *c, int file)
 {
-	uint64_t hole;
-	int rc = sys_seek_hole(file, offset, &hole);
-
-	if (!rc)
-		*ret = hole >= end;
-	return rc;
-}
-
-static int find_hole(int file, const struct ranges *blocks, bool *ret_found)
-{
-	bool full = false;
-	int rc = has_no_hole(file, blocks->v[0].offset, end_of(blocks), &full);
-
-	if (rc || full || blocks->n == 1) {
-		*ret_found = !full;
-		return rc;
-	}
-	full = true;
-	for (size_t i = 0; !rc && full && i < blocks->n; i++)
-		rc = has_no_hole(file, blocks->v[i].offset, blocks->v[i].offset + blocks->v[i].length, &full);
-	*ret_found = !full;
-	return rc;
-}
-
-/* Whether it is one of those exchanges that no crash tears. */
-static int check_safe(const struct commit *c, int file, const struct ranges *blocks)
-{
-	bool hole = false;
 	uint64_t size;
 	int rc = sys_size(file, &size);
 
-	if (!rc && size != c->size)
-		return refuse(0, its_size);
-	if (!rc && blocks->n)
-		rc = find_hole(file, blocks, &hole);
 	if (rc)
-		return error_set(rc, "look for holes of", NULL);
-	return hole ? refuse(0, "a hole of it gets data, which the kernel does not do safely") : 0;
+		return error_set(rc, "look at", NULL);
+	return size == c->size ? 0 : refuse(0, its_size);
 }
 
 /* Whether all of the file lies between the first and the last of them. */
@@ -236,7 +204,7 @@ static int donate_edits(const struct commit *c, int file, struct sys_exchange *e
 	struct ranges blocks = {0};
 	int rc = blocks_to_write(c, file, unit_of(block), &blocks);
 
-	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_safe(c, file, &blocks);
+	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_size(c, file);
 	if (!rc)
 		rc = write_blocks(c, file, block, &blocks, ret_fd);
 	e->from = rc ? -1 : *ret_fd;
@@ -282,10 +250,13 @@ static int exchange_edits(struct commit *c, int file)
 		rc = commit_check_unchanged(c);
 	if (!rc)
 		rc = exchange(c, file, &e, known);
-	/* Now, so that the handle's image, which has the same blocks, need not share them any more. */
-	if (!rc)
+	if (rc)
+		return rc;
+	/* The image need not share these blocks any more, if no crash can bring them back. */
+	if (e.durable)
 		sys_ftruncate(donor, 0);
-	return rc;
+	c->donor = steal_fd(&donor);
+	return 0;
 }
 
 /* Writing clears set-user-ID and set-group-ID bits and capabilities of a program; so does this. */
