@@ -258,3 +258,11 @@ int attributes_carry(int from, int to, bool as_copy)
 		rc = carry_xattrs(from, to, true, owner_kept);
 	return rc;
 }
+
+bool attributes_are_lost_by_writing(int fd)
+{
+	struct stat st;
+
+	return sys_fstat(fd, &st) || (st.st_mode & (S_ISUID | S_ISGID)) ||
+	       sys_xattr_get(fd, "security.capability", NULL, 0) >= 0;
+}

@@ -11,5 +11,7 @@
  * caller may stay the owner, and inode flags are left out. Sets the error sentence, which names the attribute.
  */
 int attributes_carry(int from, int to, bool as_copy);
+/* Quiet. Whether it has set-user-ID or set-group-ID bits or capabilities, which the kernel takes from what is written to. */
+bool attributes_are_lost_by_writing(int fd);
 
 #endif

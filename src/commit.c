@@ -212,6 +212,7 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 			   .kept = o->kept,
 			   .flags = flags,
 			   .closing = closing,
+			   .donor = -1,
 			   .damaged = -1};
 	cleanup_fd int other = -1;
 	struct ranges dirty = {0};

@@ -9,6 +9,8 @@
 
 #include "sys.h"
 
+const char in_place_loses[] = "it would lose its set-user-ID or set-group-ID bit or its capabilities";
+
 int in_place_open(const struct commit *c, const char *what, int flags, int *ret_fd)
 {
 	if (!c->exists)

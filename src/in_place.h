@@ -6,6 +6,9 @@
 #include "commit.h"
 #include "publish.h"
 
+/* Why such a file is not written to. */
+extern const char in_place_loses[];
+
 /* Set the error sentence; @what: "clone into", say. */
 /* The file itself, for writing; -EBUSY if the name leads to another one. */
 int in_place_open(const struct commit *commit, const char *what, int flags, int *ret_fd);

@@ -9,6 +9,7 @@
  */
 #include "config.h"
 
+#include "attributes.h"
 #include "journal.h"
 
 #include <errno.h>
@@ -288,7 +289,11 @@ static int replay(const struct journal_place *place, int fd, struct journal_mark
 	if (rc)
 		return rc;
 	journal_name(m->number, name);
-	rc = apply(&log, fd, m);
+	/* Who made the journal could not have written to it and left that. */
+	if (attributes_are_lost_by_writing(place->fd))
+		rc = refuse(-EUCLEAN, m, "the file has a set-user-ID or set-group-ID bit or capabilities");
+	else
+		rc = apply(&log, fd, m);
 	if (!rc)
 		sys_unlink(dirfd, name);
 	journal_log_close(&log);
@@ -366,7 +371,8 @@ void journal_clean_up(const struct journal_place *place, const struct stat *st)
 	int fd;
 
 	journal_name(st->st_ino, name);
-	if (sys_fstatat(place->dirfd, name, AT_SYMLINK_NOFOLLOW, &found))
+	/* A file that is mounted by itself lies on another file system than the directory. */
+	if (sys_fstatat(place->dirfd, name, AT_SYMLINK_NOFOLLOW, &found) || found.st_dev != st->st_dev)
 		return;
 	fd = sys_reopen(place->fd, O_WRONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd >= 0 && !journal_lock(fd, true)) {

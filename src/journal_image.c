@@ -208,20 +208,13 @@ static int redo(struct reader *j, struct image *image)
 	return 0;
 }
 
-/* What the marker was at the end of the image still is, or the same commit has ended since. */
-static bool counts(const struct reader *j, const struct journal_marker *after)
-{
-	if (journal_marker_same(&j->before, after))
-		return true;
-	return is_redone(j) && !after->applying && after->generation == j->before.generation + 1;
-}
-
 static int accept_private(struct reader *j, struct image *image)
 {
 	struct journal_marker after;
 	int rc = journal_look(j->request->fd, &after);
 
-	if (!rc && !counts(j, &after))
+	/* Also if the same commit has ended since: the image may have what came after it. */
+	if (!rc && !journal_marker_same(&j->before, &after))
 		j->again = true;
 	else if (!rc && is_redone(j))
 		rc = redo(j, image);

@@ -241,17 +241,16 @@ static void give_back(const struct publication *p, const struct stat *theirs, co
 }
 
 /*
- * Locks what has the temporary name, so that nobody takes it for left over. False if
- * somebody has done so already, and has put a file there that is being published.
- * What cannot be opened cannot be judged by them either.
+ * Locks what has the temporary name, so that nobody takes it for left over, unless its
+ * owner has locked it, which does the same. False if somebody has done so already.
  */
 static bool hold_slot(const struct publication *p, int *ret_fd)
 {
 	*ret_fd = sys_openat(p->place->dirfd, p->slot, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 	if (*ret_fd < 0)
 		return *ret_fd != -ENOENT;
-	return sys_flock(*ret_fd, LOCK_SH | LOCK_NB) != -EWOULDBLOCK &&
-	       check_named(*ret_fd, p->place->dirfd, p->slot) != -EBUSY;
+	sys_flock(*ret_fd, LOCK_SH | LOCK_NB);
+	return check_named(*ret_fd, p->place->dirfd, p->slot) != -EBUSY;
 }
 
 /*

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "attributes.h"
 #include "in_place.h"
 #include "journal.h"
 #include "snapmap/map_mut.h"
@@ -118,9 +119,12 @@ static int clone_in_turn(struct commit *c)
 	cleanup_fd int fd = -1;
 	int rc = in_place_open(c, "clone into", O_WRONLY, &fd);
 
-	/* Where there are no locks, there are no commits by journal. The lock ends with the descriptor. */
-	if (!rc)
-		rc = journal_lock_at_rest(fd, "clone into", NULL);
+	/* Where there are no locks, there are no commits by journal. */
+	if (!rc && attributes_are_lost_by_writing(c->attributes))
+		rc = error_set(-EOPNOTSUPP, "clone into", in_place_loses);
+	if (rc)
+		return rc;
+	rc = journal_lock_at_rest(fd, "clone into", NULL);
 	if (rc == -ENOLCK || rc == -EOPNOTSUPP || rc == -EINVAL)
 		rc = 0;
 	if (!rc && image_will_do(c)) {
@@ -130,6 +134,9 @@ static int clone_in_turn(struct commit *c)
 	} else if (!rc) {
 		rc = clone_keeping(c, fd);
 	}
+	/* A child that was forked just now may have the descriptor too. */
+	if (fd >= 0)
+		journal_unlock(fd);
 	if (rc)
 		return rc;
 	c->published = true;

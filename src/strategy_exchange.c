@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "attributes.h"
 #include "cluster.h"
 #include "in_place.h"
 #include "journal.h"
@@ -259,17 +260,10 @@ static int exchange_edits(struct commit *c, int file)
 	return 0;
 }
 
-/* Writing clears set-user-ID and set-group-ID bits and capabilities of a program; so does this. */
-static bool has_privileges(int file, mode_t mode)
-{
-	return (mode & (S_ISUID | S_ISGID)) || sys_xattr_get(file, "security.capability", NULL, 0) >= 0;
-}
-
 static int check_file(const struct commit *c)
 {
 	uint32_t extents;
 	bool realtime;
-	struct stat st;
 	int rc;
 
 	if (!c->exists)
@@ -282,11 +276,8 @@ static int check_file(const struct commit *c)
 		return refuse(0, its_size);
 	if (c->kept < c->size)
 		return refuse(0, "it was cut and grown again");
-	rc = sys_fstat(c->attributes, &st);
-	if (rc)
-		return error_set(rc, "stat", NULL);
-	if (has_privileges(c->attributes, st.st_mode))
-		return refuse(0, "it would lose its set-user-ID or set-group-ID bit or its capabilities");
+	if (attributes_are_lost_by_writing(c->attributes))
+		return refuse(0, in_place_loses);
 	if (!sys_layout(c->attributes, &extents, &realtime) && realtime)
 		return refuse(0, "it lies on a realtime device");
 	/* With a limit of 0 the kernel sends a signal also for an empty file. */
@@ -296,16 +287,41 @@ static int check_file(const struct commit *c)
 
 static int open_file(const struct commit *c, int *ret_fd)
 {
-	cleanup_fd int fd = -1;
-	int rc = in_place_open(c, working, O_RDWR, &fd);
+	int rc = in_place_open(c, working, O_RDWR, ret_fd);
 
-	if (rc == -ETXTBSY)
-		return refuse(rc, "it is a program that is running");
-	/* Not in the middle of a commit by journal. The lock ends with the descriptor. */
+	return rc == -ETXTBSY ? refuse(rc, "it is a program that is running") : rc;
+}
+
+/*
+ * Keeps commits by journal away: by their lock, or if somebody else has locked the file
+ * in that way, by the temporary name that they take as well.
+ */
+static int keep_journals_away(const struct commit *c, int file, struct publication *turn)
+{
+	struct journal_marker m;
+	int rc = journal_lock(file, true);
+
+	if (rc == -EAGAIN) {
+		rc = in_place_take_turn(c, working, turn);
+		if (rc)
+			return rc;
+	}
+	rc = journal_look(file, &m);
+	if (!rc && m.applying)
+		rc = error_set(-EBUSY, working, "a commit of it by journal has not ended");
+	return rc;
+}
+
+static int exchange_in_turn(struct commit *c, int file)
+{
+	struct publication turn = {.fd = -1};
+	int rc = keep_journals_away(c, file, &turn);
+
 	if (!rc)
-		rc = journal_lock_at_rest(fd, working, NULL);
-	if (!rc)
-		*ret_fd = steal_fd(&fd);
+		rc = exchange_edits(c, file);
+	/* A child that was forked just now may have the descriptor too. */
+	journal_unlock(file);
+	in_place_end_turn(&turn);
 	return rc;
 }
 
@@ -317,7 +333,7 @@ static int exchange_publish(struct commit *c)
 	if (!rc)
 		rc = open_file(c, &file);
 	if (!rc)
-		rc = exchange_edits(c, file);
+		rc = exchange_in_turn(c, file);
 	/* Since the first look. */
 	if (rc == -EBUSY && c->conflict && (c->flags & SNAPMAP_COMMIT_FORCE))
 		rc = refuse(0, changed);
@@ -367,7 +383,7 @@ static int exchange_probe(const struct target *t, const char **ret_why)
 	if (rc)
 		return rc;
 	*ret_why = "the file would lose its set-user-ID or set-group-ID bit or its capabilities";
-	return S_ISREG(st.st_mode) && has_privileges(t->fd, st.st_mode) ? -EOPNOTSUPP : 0;
+	return S_ISREG(st.st_mode) && attributes_are_lost_by_writing(t->fd) ? -EOPNOTSUPP : 0;
 }
 
 const struct strategy strategy_exchange = {

@@ -47,6 +47,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attributes.h"
 #include "in_place.h"
 #include "journal.h"
 #include "snapmap/map_mut.h"
@@ -429,6 +430,8 @@ static int journal_publish(struct commit *c)
 	rc = journal_works(c->attributes, c->target->place.dirfd, &why);
 	if (rc)
 		return error_set(rc, working, why);
+	if (attributes_are_lost_by_writing(c->attributes))
+		return error_set(-EOPNOTSUPP, working, in_place_loses);
 	rc = in_place_take_turn(c, working, &turn);
 	if (rc)
 		return rc;

@@ -24,6 +24,7 @@
 /* sys_file.c: descriptors and what they hold */
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
 int sys_dup(int fd);
+void sys_dup_over(int fd, int over);
 void sys_close(int fd);
 int sys_fd_flags(int fd);
 void sys_set_nonblock(int fd);

@@ -31,6 +31,16 @@ int sys_dup(int fd)
 	return copy < 0 ? -errno : copy;
 }
 
+/* Makes @over another descriptor of the same, in one step. */
+void sys_dup_over(int fd, int over)
+{
+	int rc;
+
+	do
+		rc = dup3(fd, over, O_CLOEXEC);
+	while (rc < 0 && (errno == EINTR || errno == EBUSY));
+}
+
 /* Accepts -1. Linux frees the descriptor also when close() reports EINTR. */
 void sys_close(int fd)
 {

@@ -101,10 +101,11 @@ int target_open_writable(const struct target *t, int file, int flags, int *ret_f
 /* Written out too, so that from here on each store through a mapping has to fault, and shows. */
 void target_adopt_inode(struct target *t, int file, uint64_t size)
 {
-	if (file != t->fd) {
-		close_fd(&t->fd);
+	/* In the place of the old one, so that there is a descriptor to be had. */
+	if (file != t->fd && t->fd >= 0)
+		sys_dup_over(file, t->fd);
+	else if (file != t->fd)
 		t->fd = sys_dup(file);
-	}
 	if (stamp_take(file, t->fs, true, &t->stamp) || t->stamp.size != size)
 		stamp_spoil(&t->stamp);
 }

@@ -139,11 +139,11 @@ START_TEST(test_attributes_of_root_are_kept)
 	if (setxattr("f", "trusted.mine", "yes", 3, 0))
 		skip_all_ways("no trusted attributes");
 	capable = !setxattr("f", "security.capability", capability, sizeof(capability), 0);
-	if (capable && w->strategy == SNAPMAP_STRATEGY_EXCHANGE) {
+	if (capable && asked_to_keep_inode(w)) {
 		ck_fails(way_edit(w, "f", 0), -EOPNOTSUPP);
 		ck_says("capabilities");
 		ck_assert_int_eq(getxattr("f", "security.capability", got, sizeof(got)), sizeof(capability));
-	} else if (capable && w->strategy != SNAPMAP_STRATEGY_CLONE) {
+	} else if (capable) {
 		/* The owner is another, for giving a file away takes its capabilities. */
 		ck_assert(!chown("f", OTHER, OTHER));
 		ck_assert(!setxattr("f", "security.capability", capability, sizeof(capability), 0));

@@ -81,15 +81,28 @@ struct snapmap_mut *way_open(const struct way *way, const char *path)
 	return map;
 }
 
+static int commit_once(const struct way *way, struct snapmap_mut *map, const struct snapmap_commit_options *o)
+{
+	return way->closing ? snapmap_mut_commit_and_close(map, o) : snapmap_mut_commit(map, o);
+}
+
+/* What exchange leaves to replace. */
+static bool is_for_replace(const char *sentence)
+{
+	return strstr(sentence, "its size changes") || strstr(sentence, "cut and grown") ||
+	       strstr(sentence, "is to be overwritten");
+}
+
 int way_commit(const struct way *way, struct snapmap_mut **map, uint32_t flags)
 {
 	struct snapmap_commit_options o = {.size = sizeof(o), .flags = flags, .strategy = way->strategy};
-	int rc;
+	int rc = commit_once(way, *map, &o);
 
-	if (!way->closing)
-		return snapmap_mut_commit(*map, &o);
-	rc = snapmap_mut_commit_and_close(*map, &o);
-	if (!rc)
+	if (rc == -EOPNOTSUPP && way->strategy == SNAPMAP_STRATEGY_EXCHANGE && is_for_replace(snapmap_last_error())) {
+		o.strategy = SNAPMAP_STRATEGY_AUTO;
+		rc = commit_once(way, *map, &o);
+	}
+	if (!rc && way->closing)
 		*map = NULL;
 	return rc;
 }
