@@ -280,12 +280,29 @@ static bool cannot_swap(int error)
 	return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP || error == -ENOENT || error == -ENOSPC;
 }
 
+/*
+ * From before it gets the temporary name until that is gone the old file is locked, so
+ * that no other publisher takes it for left over, and puts its own file there. Whoever
+ * has locked it already does the same.
+ */
+static int hold_old(const struct place *place)
+{
+	int fd = sys_openat(place->dirfd, place->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+
+	if (fd >= 0)
+		sys_flock(fd, LOCK_SH | LOCK_NB);
+	return fd;
+}
+
 int publish_over(struct publication *p, publish_check *check, publish_look *look, void *arg)
 {
+	cleanup_fd int old = -1;
 	int rc = link_slot(p);
 
 	if (rc)
 		return rc;
+	if (look)
+		old = hold_old(p->place);
 	/* Where locks do not reach everybody, somebody may have taken it for left over. */
 	rc = check_named(p->fd, p->place->dirfd, p->slot);
 	if (rc == -EBUSY)
