@@ -180,7 +180,6 @@ static int finish(struct work *w, int rc)
 			rc = put_back(o, c->target, c->damaged, rc);
 	}
 	close_fd(&c->damaged);
-	close_fd(&c->donor);
 	if (rc && c->exposed)
 		overlay_detach(o, c->target->place.dirfd, c->exists ? 0 : c->target->mode);
 	return rc;
@@ -212,7 +211,6 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 			   .kept = o->kept,
 			   .flags = flags,
 			   .closing = closing,
-			   .donor = -1,
 			   .damaged = -1};
 	cleanup_fd int other = -1;
 	struct ranges dirty = {0};

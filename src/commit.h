@@ -24,9 +24,6 @@
  * @changed: it is not what the handle's snapshot was made of
  * @published: set once the name leads to the new bytes, whatever comes after
  * @exposed: set once others may have been able to open the image itself
- * @donor: what has the blocks that were exchanged for new ones, or -1. The image shares
- *	them, and must not be written to in their place before the exchange is on disk:
- *	a crash could bring them back. So it is closed after the image was brought up
  * @damaged: the file, if its content was lost in a failed attempt and is to be put
  *	back from the image as it was before staging; else -1
  * @conflict: set by commit_check_last()
@@ -46,7 +43,6 @@ struct commit {
 	bool published;
 	bool exposed;
 	bool conflict;
-	int donor;
 	int damaged;
 };
 

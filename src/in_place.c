@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "attributes.h"
 #include "sys.h"
 
 const char in_place_loses[] = "it would lose its set-user-ID or set-group-ID bit or its capabilities";
@@ -36,4 +37,21 @@ void in_place_end_turn(struct publication *turn)
 {
 	publish_abandon(turn);
 	close_fd(&turn->fd);
+}
+
+int in_place_probe(const struct target *t, struct stat *ret, const char **ret_why)
+{
+	int rc;
+
+	*ret_why = "the file does not exist yet";
+	if (t->fd < 0)
+		return -EOPNOTSUPP;
+	*ret_why = "the file may not be written";
+	rc = t->place.dirfd >= 0 ? sys_faccessat(t->place.dirfd, t->place.name, W_OK) : 0;
+	if (!rc)
+		rc = sys_fstat(t->fd, ret);
+	if (rc)
+		return rc;
+	*ret_why = in_place_loses;
+	return attributes_are_lost_by_writing(t->fd) ? -EOPNOTSUPP : 0;
 }

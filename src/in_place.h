@@ -20,5 +20,7 @@ int in_place_open(const struct commit *commit, const char *what, int flags, int 
  */
 int in_place_take_turn(const struct commit *commit, const char *what, struct publication *ret);
 void in_place_end_turn(struct publication *turn);
+/* Quiet. What is the same in all their probes: is there a file that may be written to? */
+int in_place_probe(const struct target *target, struct stat *ret, const char **ret_why);
 
 #endif

@@ -119,12 +119,12 @@ static int clone_in_turn(struct commit *c)
 	cleanup_fd int fd = -1;
 	int rc = in_place_open(c, "clone into", O_WRONLY, &fd);
 
-	/* Where there are no locks, there are no commits by journal. */
 	if (!rc && attributes_are_lost_by_writing(c->attributes))
 		rc = error_set(-EOPNOTSUPP, "clone into", in_place_loses);
 	if (rc)
 		return rc;
 	rc = journal_lock_at_rest(fd, "clone into", NULL);
+	/* Where there are no locks, there are no commits by journal. */
 	if (rc == -ENOLCK || rc == -EOPNOTSUPP || rc == -EINVAL)
 		rc = 0;
 	if (!rc && image_will_do(c)) {
@@ -168,13 +168,7 @@ static int clone_probe(const struct target *t, const char **ret_why)
 	struct stat st;
 	int rc;
 
-	*ret_why = "the file does not exist yet";
-	if (t->fd < 0)
-		return -EOPNOTSUPP;
-	*ret_why = "the file may not be written";
-	rc = t->place.dirfd >= 0 ? sys_faccessat(t->place.dirfd, t->place.name, W_OK) : 0;
-	if (!rc)
-		rc = sys_fstat(t->fd, &st);
+	rc = in_place_probe(t, &st, ret_why);
 	if (rc)
 		return rc;
 	*ret_why = "no place for a private file on its file system";

@@ -22,9 +22,10 @@
  * the file had (seen on Linux 6.18). And only edits are exchanged: a file that was cut
  * and grown again, or was changed and is to be overwritten, is for another strategy.
  *
- * The handle's image shares the blocks that were exchanged away. It must not be written
- * to in their place before the exchange is on disk, for a crash can bring them back into
- * the file: so they are kept, in the nameless file, until the image has its own.
+ * It is always durable, asked for or not. The images of handles share the blocks that
+ * were exchanged away, and once the nameless file is gone an image can be the only owner
+ * of one, and be written to in its place. Before the exchange is on disk a crash can
+ * bring these blocks back into the file.
  */
 #include "config.h"
 
@@ -218,16 +219,7 @@ static int donate_edits(const struct commit *c, int file, struct sys_exchange *e
 
 /* ---- the exchange ---- */
 
-/* @freshness: NULL on Linux 6.10 and 6.11, which do not know it. */
-static int exchange(struct commit *c, int file, const struct sys_exchange *e, const struct sys_freshness *freshness)
-{
-	int rc = commit_check_last(c);
-
-	if (rc)
-		return rc;
-	return outcome(c, freshness ? sys_exchange_if_fresh(file, e, freshness) : sys_exchange(file, e));
-}
-
+/* @ret_known: NULL on Linux 6.10 and 6.11, which cannot be asked. */
 static int start(struct commit *c, int file, struct sys_freshness *ret, const struct sys_freshness **ret_known)
 {
 	int rc = sys_exchange_start(file, ret);
@@ -238,7 +230,7 @@ static int start(struct commit *c, int file, struct sys_freshness *ret, const st
 
 static int exchange_edits(struct commit *c, int file)
 {
-	struct sys_exchange e = {.durable = !(c->flags & SNAPMAP_COMMIT_NOSYNC)};
+	struct sys_exchange e = {.durable = true};
 	const struct sys_freshness *known;
 	struct sys_freshness freshness;
 	cleanup_fd int donor = -1;
@@ -246,18 +238,17 @@ static int exchange_edits(struct commit *c, int file)
 
 	if (!rc)
 		rc = start(c, file, &freshness, &known);
-	/* Also if it is to be overwritten: then in another way. */
 	if (!rc)
+		rc = commit_check_last(c);
+	/* Whoever overwrites asks too: what was changed is overwritten in another way. */
+	if (!rc && (c->flags & SNAPMAP_COMMIT_FORCE))
 		rc = commit_check_unchanged(c);
 	if (!rc)
-		rc = exchange(c, file, &e, known);
-	if (rc)
-		return rc;
-	/* The image need not share these blocks any more, if no crash can bring them back. */
-	if (e.durable)
+		rc = outcome(c, known ? sys_exchange_if_fresh(file, &e, known) : sys_exchange(file, &e));
+	/* Now, so that the image need not share the blocks that come back. */
+	if (!rc)
 		sys_ftruncate(donor, 0);
-	c->donor = steal_fd(&donor);
-	return 0;
+	return rc;
 }
 
 static int check_file(const struct commit *c)
@@ -365,25 +356,14 @@ static int try_exchange(const struct target *t, const struct stat *near)
 static int exchange_probe(const struct target *t, const char **ret_why)
 {
 	struct stat st;
-	int rc;
+	int rc = in_place_probe(t, &st, ret_why);
 
-	*ret_why = "the file does not exist yet";
-	if (t->fd < 0)
-		return -EOPNOTSUPP;
-	*ret_why = "the file may not be written";
-	rc = t->place.dirfd >= 0 ? sys_faccessat(t->place.dirfd, t->place.name, W_OK) : 0;
-	if (!rc)
-		rc = sys_fstat(t->fd, &st);
 	if (rc)
 		return rc;
 	*ret_why = "it needs XFS made with exchange-range, and Linux 6.10";
 	if (!(fs_traits_of(t->fd)->flags & FS_EXCHANGES))
 		return -EOPNOTSUPP;
-	rc = try_exchange(t, &st);
-	if (rc)
-		return rc;
-	*ret_why = "the file would lose its set-user-ID or set-group-ID bit or its capabilities";
-	return S_ISREG(st.st_mode) && attributes_are_lost_by_writing(t->fd) ? -EOPNOTSUPP : 0;
+	return try_exchange(t, &st);
 }
 
 const struct strategy strategy_exchange = {

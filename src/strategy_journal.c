@@ -442,20 +442,15 @@ static int journal_publish(struct commit *c)
 
 static int journal_probe(const struct target *t, const char **ret_why)
 {
-	int rc;
+	struct stat st;
+	int rc = in_place_probe(t, &st, ret_why);
 
-	*ret_why = "the file does not exist yet";
-	if (t->fd < 0)
-		return -EOPNOTSUPP;
-	rc = journal_works(t->fd, t->place.dirfd, ret_why);
+	if (!rc)
+		rc = journal_works(t->fd, t->place.dirfd, ret_why);
 	if (rc)
 		return rc;
 	*ret_why = "the directory cannot be written";
-	rc = sys_faccessat(t->place.dirfd, ".", W_OK);
-	if (rc)
-		return rc;
-	*ret_why = "the file may not be written";
-	return sys_faccessat(t->place.dirfd, t->place.name, W_OK);
+	return sys_faccessat(t->place.dirfd, ".", W_OK);
 }
 
 const struct strategy strategy_journal = {

@@ -38,6 +38,33 @@ START_TEST(test_every_bit_of_the_mode_is_kept)
 }
 END_TEST
 
+/* They would be lost in silence: so those who write into the file refuse, and say so before. */
+START_TEST(test_strategies_that_keep_the_inode_refuse_set_user_id)
+{
+	static const uint32_t in_place[] = {SNAPMAP_STRATEGY_EXCHANGE, SNAPMAP_STRATEGY_CLONE,
+					    SNAPMAP_STRATEGY_JOURNAL};
+	struct snapmap_probe before, after;
+	struct snapmap_mut *map;
+
+	test_make_file("f", SIZE, 1);
+	ck_ok(snapmap_probe("f", &before));
+	ck_assert(!chmod("f", 04755));
+	ck_ok(snapmap_probe("f", &after));
+	ck_ok(snapmap_mut_open("f", NULL, &map));
+	((char *)snapmap_mut_data(map))[0] ^= 1;
+	for (size_t i = 0; i < sizeof(in_place) / sizeof(in_place[0]); i++) {
+		struct snapmap_commit_options o = {.size = sizeof(o), .strategy = in_place[i]};
+
+		ck_fails(snapmap_mut_commit(map, &o), -EOPNOTSUPP);
+		for (uint32_t k = 0; k < after.nstrategies; k++)
+			if (after.strategies[k].id == in_place[i] && !before.strategies[k].error)
+				ck_assert_int_eq(after.strategies[k].error, -EOPNOTSUPP);
+	}
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_assert_uint_eq(mode_of("f"), 04755);
+}
+END_TEST
+
 START_TEST(test_umask_does_not_touch_the_mode)
 {
 	const struct way *w = way_at(_i);
@@ -425,6 +452,7 @@ END_TEST
 static void add_attributes(TCase *tc)
 {
 	tcase_add_loop_test(tc, test_every_bit_of_the_mode_is_kept, 0, WAYS);
+	tcase_add_test(tc, test_strategies_that_keep_the_inode_refuse_set_user_id);
 	tcase_add_loop_test(tc, test_umask_does_not_touch_the_mode, 0, WAYS);
 	tcase_add_loop_test(tc, test_owner_and_group_are_kept, 0, WAYS);
 	tcase_add_loop_test(tc, test_extended_attributes_are_kept, 0, WAYS);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -344,6 +345,18 @@ static void rename_foreign_over(void)
 	ck_assert(!rename("foreign", "f"));
 }
 
+static int stranger = -1;
+
+/* The same, of somebody who has locked his file: it must not be taken for one that is being published. */
+static void rename_locked_over(void)
+{
+	test_make_file("foreign", SIZE, 7);
+	write_at("foreign", 5, "foreign", 0);
+	close(stranger);
+	stranger = open("foreign", O_RDONLY | O_CLOEXEC);
+	ck_assert(!flock(stranger, LOCK_EX) && !rename("foreign", "f"));
+}
+
 /* @may_be_first: the commit may have come right before the change. */
 static void change_at_each_moment(const struct way *w, void (*change)(void), bool may_be_first)
 {
@@ -402,6 +415,59 @@ START_TEST(test_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it)
 }
 END_TEST
 
+START_TEST(test_locked_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it)
+{
+	const struct way *w = way_at(_i);
+
+	if (!w || way_strategy(w) != SNAPMAP_STRATEGY_REPLACE || !strcmp(test_fs()->name, "fuse"))
+		return;
+	if (!watch_works())
+		skip_all_ways("system calls cannot be watched");
+	change_at_each_moment(w, rename_locked_over, false);
+	close(stranger);
+}
+END_TEST
+
+/* ---- locks of the program itself ---- */
+
+static void set_flock(int fd)
+{
+	ck_assert(!flock(fd, LOCK_EX));
+}
+
+static void set_ofd_lock(int fd)
+{
+	struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+	ck_assert(!fcntl(fd, F_OFD_SETLK, &whole));
+}
+
+/* Whoever guards the file by a lock of its own commits all the same, and nothing is left behind. */
+START_TEST(test_locks_of_the_program_are_not_in_the_way)
+{
+	void (*const set[])(int fd) = {set_flock, set_ofd_lock};
+	const struct way *w = way_at(_i);
+
+	if (!w || w->strategy == SNAPMAP_STRATEGY_CLONE)
+		return;
+	for (int i = 0; i < 2; i++) {
+		struct snapmap_mut *map;
+		int fd;
+
+		test_make_file("f", SIZE, 1);
+		fd = open("f", O_RDWR | O_CLOEXEC);
+		set[i](fd);
+		for (int k = 0; k < 3; k++) {
+			map = way_open(w, "f");
+			((char *)snapmap_mut_data(map))[k] ^= 1;
+			ck_ok(way_finish(w, map, 0));
+			ck_assert_uint_eq(count_names("."), 1);
+		}
+		close(fd);
+	}
+}
+END_TEST
+
 /* ---- time ---- */
 
 /* Pitfall 21: within one tick of the clock changes may look the same. */
@@ -442,6 +508,8 @@ static void add_conflict(TCase *tc)
 	tcase_add_loop_test(tc, test_file_that_took_the_old_name_is_not_overwritten, 0, WAYS);
 	tcase_add_loop_test(tc, test_change_in_the_middle_of_a_commit_is_seen, 0, WAYS);
 	tcase_add_loop_test(tc, test_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it, 0, WAYS);
+	tcase_add_loop_test(tc, test_locked_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it, 0, WAYS);
+	tcase_add_loop_test(tc, test_locks_of_the_program_are_not_in_the_way, 0, WAYS);
 	tcase_add_test(tc, test_no_change_is_too_quick_to_be_seen);
 }
 

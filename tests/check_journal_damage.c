@@ -225,6 +225,22 @@ START_TEST(test_damaged_journal_is_refused)
 }
 END_TEST
 
+/* Writing takes these bits away. Who finishes a commit must not do what its maker could not. */
+START_TEST(test_program_with_privileges_is_not_finished)
+{
+	struct stat st;
+
+	need_journals();
+	make_crashed("f", &v, EDIT_PAGES, 2);
+	ck_assert(!chmod("f", 04755));
+	check_refused("set-user-ID");
+	ck_assert(!stat("f", &st));
+	ck_assert_uint_eq(st.st_mode & 07777, 04755);
+	ck_assert(!chmod("f", 0644));
+	ck_assert_int_eq(look_with("f", SNAPMAP_SOURCE_AUTO, false, &v), 1);
+}
+END_TEST
+
 /* ---- whoever may write to the file may make a marker and a journal that fit ---- */
 
 static void forge(const struct journal_edit *edit, const struct snapmap_range *ranges, size_t n)
@@ -372,6 +388,7 @@ static void add_damage(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_damaged_journal_is_refused, 0, DAMAGES);
+	tcase_add_test(tc, test_program_with_privileges_is_not_finished);
 	tcase_add_test(tc, test_forged_journal_is_refused);
 	tcase_add_test(tc, test_marker_that_cannot_be_understood);
 	tcase_add_test(tc, test_copy_with_its_marker);
