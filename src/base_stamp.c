@@ -73,13 +73,18 @@ static long long clock_step(const struct stat *st, const struct fs_traits *fs)
 static void wait_for_step(const struct stat *st, const struct fs_traits *fs)
 {
 	long long step = clock_step(st, fs), rest;
-	struct timespec now, pause;
+	struct timespec now, fine, pause;
 
 	while (step) {
 		sys_now_coarse(&now);
+		sys_now(&fine);
 		rest = ns_of(&st->st_ctim) + step - ns_of(&now);
-		/* A time in the future is not one of this clock, which somebody has set back. */
-		if (rest <= 0 || rest > step)
+		/*
+		 * A time in the future is not one of this clock, which somebody has set back. In the
+		 * future is what the fine clock has not reached: the kernel may have taken the time
+		 * from that one (multigrain timestamps), which is ahead by up to a tick.
+		 */
+		if (rest <= 0 || ns_of(&st->st_ctim) > ns_of(&fine))
 			return;
 		pause = (struct timespec){.tv_sec = rest / NS_PER_S, .tv_nsec = rest % NS_PER_S};
 		sys_sleep(&pause);
