@@ -10,10 +10,9 @@
  *    ctime. A store that faults while this goes on makes its page writable
  *    again, so the ctime must be the same before and after. (In memory nothing
  *    is written out, and stores go unseen: see FS_WRITE_BACK.)
- *  - A write(2) moves ctime first and the bytes later. Asking for a hole waits for
- *    the inode lock, and so for writers that are under way. Direct writes over
- *    existing blocks do not hold that lock for themselves alone; only a lease
- *    rules them out.
+ *  - A write(2) moves ctime first and the bytes later, holding the inode's lock. So
+ *    that lock is waited for. Direct writes over existing blocks do not hold it for
+ *    themselves alone; only a lease rules them out.
  *  - Two changes within one step of the file system's clock leave the same ctime.
  *    So no stamp is taken in the step of the last change.
  */
@@ -102,7 +101,6 @@ static int try_stamp(int fd, const struct fs_traits *fs, bool own_offset, struct
 {
 	struct stat before, after;
 	struct stamp stamp;
-	uint64_t hole;
 	int rc = sys_fstat_fresh(fd, &before);
 
 	if (rc)
@@ -111,8 +109,7 @@ static int try_stamp(int fd, const struct fs_traits *fs, bool own_offset, struct
 	rc = write_out(fd, fs);
 	if (rc)
 		return rc;
-	if (own_offset)
-		sys_seek_hole(fd, 0, &hole);
+	sys_wait_for_writers(fd, (uint64_t)before.st_size, own_offset);
 	rc = sys_fstat_fresh(fd, &after);
 	if (rc)
 		return rc;
@@ -125,7 +122,7 @@ static int try_stamp(int fd, const struct fs_traits *fs, bool own_offset, struct
 /*
  * A file that does not stop changing gets a stamp that no file has, so that it is
  * never taken for unchanged. Without an offset of its own the descriptor cannot be
- * asked for holes, and writers under way are not waited for.
+ * asked for holes, and writers under way are waited for on XFS only.
  */
 int stamp_take(int fd, const struct fs_traits *fs, bool own_offset, struct stamp *ret)
 {

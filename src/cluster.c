@@ -4,15 +4,16 @@
  *
  * Each commit of scattered pages gives the file new extents, at most two for each
  * edit, and each later reflink of it costs time by their number. So once a file has
- * more than FEW, or one for each LARGEST bytes, a commit writes the whole cluster
+ * more than FEW, and more than it has clusters, a commit writes the whole cluster
  * around an edit, which is one extent then, whatever it was before. Few edits get
  * clusters of LARGEST bytes; many get smaller ones, so that what is written beyond
  * the edits stays below EXTRA bytes for up to EXTRA / SMALLEST of them, and below four
- * times the edits for more.
+ * times the edits for more. A file with fewer extents than clusters of that size would
+ * not have fewer afterwards, so nothing is written beyond the edits then.
  *
- * The bound: FEW, or size / LARGEST if that is more, and two for each edit of one
- * commit, from the time before; and then one for each cluster: size / LARGEST with
- * up to EXTRA / LARGEST edits a commit, size / SMALLEST with any number. (As far as
+ * The bound: FEW, or the number of clusters if that is more, and two for each edit of
+ * one commit, from the time before. There are size / LARGEST clusters with up to
+ * EXTRA / LARGEST edits a commit, size / SMALLEST with any number. (As far as
  * the file system finds room for a cluster in one piece.)
  */
 #include "config.h"
@@ -28,11 +29,6 @@
 #define LARGEST ((uint64_t)128 << 10)
 #define EXTRA ((uint64_t)2 << 20)
 
-bool cluster_wanted(uint64_t size, uint64_t extents)
-{
-	return extents > FEW && extents > size / LARGEST;
-}
-
 static uint64_t cluster_size(const struct ranges *edits)
 {
 	uint64_t size = LARGEST;
@@ -40,6 +36,11 @@ static uint64_t cluster_size(const struct ranges *edits)
 	while (size > SMALLEST && size * edits->n > EXTRA)
 		size /= 2;
 	return size;
+}
+
+bool cluster_wanted(uint64_t size, uint64_t extents, const struct ranges *edits)
+{
+	return extents > FEW && extents > size / cluster_size(edits);
 }
 
 static bool is_zero(const char *p, uint64_t n)

@@ -7,8 +7,8 @@
 
 #include "ranges.h"
 
-/* Whether a file of this size has so many extents that commits are to write clusters. */
-bool cluster_wanted(uint64_t size, uint64_t extents);
+/* Whether a file of this size has so many extents that a commit of @edits is to write clusters. */
+bool cluster_wanted(uint64_t size, uint64_t extents, const struct ranges *edits);
 /*
  * What to write instead of @edits: whole clusters, without pages that hold zeros and
  * were not edited, so that holes stay. @base: the @size bytes. 0 or -ENOMEM; then or

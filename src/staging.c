@@ -235,8 +235,8 @@ static void spread(struct overlay *o, struct ranges *dirty)
 	struct ranges wide = {0};
 
 	o->extents += 2 * dirty->n;
-	if (!cluster_wanted(o->size, o->extents) || sys_count_extents(o->image.fd, &o->extents) ||
-	    !cluster_wanted(o->size, o->extents) || cluster_widen(dirty, o->mapping.base, o->size, &wide))
+	if (!cluster_wanted(o->size, o->extents, dirty) || sys_count_extents(o->image.fd, &o->extents) ||
+	    !cluster_wanted(o->size, o->extents, dirty) || cluster_widen(dirty, o->mapping.base, o->size, &wide))
 		return;
 	ranges_free(dirty);
 	*dirty = wide;

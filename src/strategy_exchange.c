@@ -123,7 +123,7 @@ static int spread(const struct commit *c, int file, struct ranges *ret)
 	uint32_t extents;
 	bool realtime;
 
-	if (sys_layout(file, &extents, &realtime) || !cluster_wanted(c->size, extents))
+	if (sys_layout(file, &extents, &realtime) || !cluster_wanted(c->size, extents, c->edits))
 		return -ENODATA;
 	return cluster_widen(c->edits, o->mapping.base, c->size, ret);
 }
@@ -190,9 +190,10 @@ static int write_blocks(const struct commit *c, int file, uint64_t block, const 
 		return error_set(rc, "make a file for the new blocks of", NULL);
 	if (span_file(blocks, c->size) && share_a_block(file, c->size, block, fd))
 		return refuse(0, "no block of it can be shared");
-	rc = overlay_write(c->overlay, blocks, fd);
+	/* First, for a write behind the end makes the kernel reserve, and zero, more than is written. */
+	rc = sys_ftruncate(fd, c->size);
 	if (!rc)
-		rc = sys_ftruncate(fd, c->size);
+		rc = overlay_write(c->overlay, blocks, fd);
 	if (rc)
 		return error_set(rc, "write the new blocks of", NULL);
 	*ret_fd = steal_fd(&fd);
@@ -245,9 +246,6 @@ static int exchange_edits(struct commit *c, int file)
 		rc = commit_check_unchanged(c);
 	if (!rc)
 		rc = outcome(c, known ? sys_exchange_if_fresh(file, &e, known) : sys_exchange(file, &e));
-	/* Now, so that the image need not share the blocks that come back. */
-	if (!rc)
-		sys_ftruncate(donor, 0);
 	return rc;
 }
 
