@@ -84,15 +84,18 @@ static int start(const struct job *job, int mapping, int (*run)(void *state, dou
 
 /* ---- exchange ---- */
 
+/* The size comes first: writes behind the end cost the kernel more. */
 static int write_pages(const struct bare_state *s, int fd)
 {
-	for (unsigned i = 0; i < s->job->count; i++) {
+	int rc = check(ftruncate(fd, (off_t)s->job->size));
+
+	for (unsigned i = 0; !rc && i < s->job->count; i++) {
 		uint64_t at = s->pages[i] * PAGE;
 
 		if (pwrite(fd, s->base + at, PAGE, (off_t)at) != (ssize_t)PAGE)
-			return -errno;
+			rc = -errno;
 	}
-	return check(ftruncate(fd, (off_t)s->job->size));
+	return rc;
 }
 
 static int exchange(const struct bare_state *s)

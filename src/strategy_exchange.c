@@ -108,6 +108,12 @@ static int outcome(struct commit *c, int error)
 
 /* ---- the file with the new blocks ---- */
 
+/* @block: size of a block of the file in bytes; @extents: how many the file has */
+struct layout {
+	uint64_t block;
+	uint32_t extents;
+};
+
 /* What is exchanged as a whole: blocks, and at least pages, for that is what edits are. */
 static uint64_t unit_of(uint64_t block)
 {
@@ -117,24 +123,19 @@ static uint64_t unit_of(uint64_t block)
 }
 
 /* The edits, and perhaps what lies around them. */
-static int spread(const struct commit *c, int file, struct ranges *ret)
+static int spread(const struct commit *c, const struct layout *l, struct ranges *ret)
 {
-	const struct overlay *o = c->overlay;
-	uint32_t extents;
-	bool realtime;
-
-	if (sys_layout(file, &extents, &realtime) || !cluster_wanted(c->size, extents, c->edits))
+	if (!cluster_wanted(c->size, l->extents, c->edits))
 		return -ENODATA;
-	return cluster_widen(c->edits, o->mapping.base, c->size, ret);
+	return cluster_widen(c->edits, c->overlay->mapping.base, c->size, ret);
 }
 
-/* Whole blocks of @unit bytes. */
-static int blocks_to_write(const struct commit *c, int file, uint64_t unit, struct ranges *ret)
+static int blocks_to_write(const struct commit *c, const struct layout *l, struct ranges *ret)
 {
 	struct ranges wide = {0};
-	int rc = spread(c, file, &wide);
+	int rc = spread(c, l, &wide);
 
-	rc = ranges_widen(rc ? c->edits : &wide, unit, c->size, ret);
+	rc = ranges_widen(rc ? c->edits : &wide, unit_of(l->block), c->size, ret);
 	ranges_free(&wide);
 	return rc;
 }
@@ -201,15 +202,14 @@ static int write_blocks(const struct commit *c, int file, uint64_t block, const 
 }
 
 /* A file of nothing but the edits. */
-static int donate_edits(const struct commit *c, int file, struct sys_exchange *e, int *ret_fd)
+static int donate_edits(const struct commit *c, const struct layout *l, int file, struct sys_exchange *e, int *ret_fd)
 {
-	uint64_t block = block_of_mount(c->target, file);
 	struct ranges blocks = {0};
-	int rc = blocks_to_write(c, file, unit_of(block), &blocks);
+	int rc = blocks_to_write(c, l, &blocks);
 
 	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_size(c, file);
 	if (!rc)
-		rc = write_blocks(c, file, block, &blocks, ret_fd);
+		rc = write_blocks(c, file, l->block, &blocks, ret_fd);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
 	e->offset = blocks.n ? blocks.v[0].offset : 0;
@@ -229,13 +229,13 @@ static int start(struct commit *c, int file, struct sys_freshness *ret, const st
 	return rc == -ENOTTY ? 0 : outcome(c, rc);
 }
 
-static int exchange_edits(struct commit *c, int file)
+static int exchange_edits(struct commit *c, const struct layout *l, int file)
 {
 	struct sys_exchange e = {.durable = true};
 	const struct sys_freshness *known;
 	struct sys_freshness freshness;
 	cleanup_fd int donor = -1;
-	int rc = donate_edits(c, file, &e, &donor);
+	int rc = donate_edits(c, l, file, &e, &donor);
 
 	if (!rc)
 		rc = start(c, file, &freshness, &known);
@@ -249,15 +249,15 @@ static int exchange_edits(struct commit *c, int file)
 	return rc;
 }
 
-static int check_file(const struct commit *c)
+static int check_file(const struct commit *c, struct layout *ret)
 {
-	uint32_t extents;
 	bool realtime;
 	int rc;
 
 	if (!c->exists)
 		return refuse(0, "a file that does not exist yet has none");
-	if (!block_of_mount(c->target, c->attributes))
+	*ret = (struct layout){.block = block_of_mount(c->target, c->attributes)};
+	if (!ret->block)
 		return refuse(0, needs_exchange);
 	if (c->changed)
 		return refuse(0, changed);
@@ -267,7 +267,7 @@ static int check_file(const struct commit *c)
 		return refuse(0, "it was cut and grown again");
 	if (attributes_are_lost_by_writing(c->attributes))
 		return refuse(0, in_place_loses);
-	if (!sys_layout(c->attributes, &extents, &realtime) && realtime)
+	if (!sys_layout(c->attributes, &ret->extents, &realtime) && realtime)
 		return refuse(0, "it lies on a realtime device");
 	/* With a limit of 0 the kernel sends a signal also for an empty file. */
 	rc = file_size_allowed(c->size ? c->size : 1);
@@ -301,13 +301,13 @@ static int keep_journals_away(const struct commit *c, int file, struct publicati
 	return rc;
 }
 
-static int exchange_in_turn(struct commit *c, int file)
+static int exchange_in_turn(struct commit *c, const struct layout *l, int file)
 {
 	struct publication turn = {.fd = -1};
 	int rc = keep_journals_away(c, file, &turn);
 
 	if (!rc)
-		rc = exchange_edits(c, file);
+		rc = exchange_edits(c, l, file);
 	/* A child that was forked just now may have the descriptor too. */
 	journal_unlock(file);
 	in_place_end_turn(&turn);
@@ -317,12 +317,13 @@ static int exchange_in_turn(struct commit *c, int file)
 static int exchange_publish(struct commit *c)
 {
 	cleanup_fd int file = -1;
-	int rc = check_file(c);
+	struct layout layout;
+	int rc = check_file(c, &layout);
 
 	if (!rc)
 		rc = open_file(c, &file);
 	if (!rc)
-		rc = exchange_in_turn(c, file);
+		rc = exchange_in_turn(c, &layout, file);
 	/* Since the first look. */
 	if (rc == -EBUSY && c->conflict && (c->flags & SNAPMAP_COMMIT_FORCE))
 		rc = refuse(0, changed);
