@@ -20,6 +20,8 @@
 
 #include "cluster.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sys.h"
@@ -27,7 +29,7 @@
 #define FEW 2048u
 #define SMALLEST ((uint64_t)16 << 10)
 #define LARGEST ((uint64_t)128 << 10)
-#define EXTRA ((uint64_t)2 << 20)
+#define EXTRA ((uint64_t)2048 << 10)
 
 static uint64_t cluster_size(const struct ranges *edits)
 {
@@ -48,42 +50,85 @@ static bool is_zero(const char *p, uint64_t n)
 	return !p[0] && !memcmp(p, p + 1, n - 1);
 }
 
-/* Pages from @at to before @end that nobody edited. */
-static int append_clean(const char *base, uint64_t at, uint64_t end, struct ranges *ret)
+/**
+ * struct clean - pages that nobody edited
+ * @image: where they are
+ * @kept: as far as it counts
+ * @buffer: LARGEST bytes
+ *
+ * They are read, and not looked at through the mapping of a handle: a page that is mapped
+ * costs time whenever private pages are looked for.
+ */
+struct clean {
+	int image;
+	uint64_t kept;
+	char *buffer;
+};
+
+static int append_read(const struct clean *c, uint64_t at, size_t n, struct ranges *ret)
 {
-	uint64_t page = sys_page_size();
-	int rc = at < end ? sys_populate(base + at, end - at) : 0;
+	size_t page = sys_page_size(), got;
+	int rc = sys_pread_full(c->image, c->buffer, n, at, &got);
 
+	for (size_t i = 0; !rc && i < got; i += page) {
+		size_t length = got - i < page ? got - i : page;
+
+		if (!is_zero(c->buffer + i, length))
+			rc = ranges_append(ret, at + i, length);
+	}
+	return rc;
+}
+
+static int append_clean(const struct clean *c, uint64_t at, uint64_t end, struct ranges *ret)
+{
+	int rc = 0;
+
+	end = end < c->kept ? end : c->kept;
 	while (!rc && at < end) {
-		uint64_t n = end - at < page ? end - at : page;
+		size_t n = end - at < LARGEST ? (size_t)(end - at) : (size_t)LARGEST;
 
-		if (!is_zero(base + at, n))
-			rc = ranges_append(ret, at, n);
+		rc = append_read(c, at, n, ret);
 		at += n;
 	}
 	return rc;
 }
 
-int cluster_widen(const struct ranges *edits, const char *base, uint64_t size, struct ranges *ret)
+static int append_all(const struct ranges *clusters, const struct ranges *edits, const struct clean *c,
+		      struct ranges *ret)
 {
-	struct ranges clusters = {0};
-	int rc = ranges_widen(edits, cluster_size(edits), size, &clusters);
 	size_t k = 0;
+	int rc = 0;
 
-	for (size_t i = 0; !rc && i < clusters.n; i++) {
-		uint64_t at = clusters.v[i].offset, end = at + clusters.v[i].length;
+	for (size_t i = 0; i < clusters->n; i++)
+		sys_read_ahead(c->image, clusters->v[i].offset, clusters->v[i].length);
+	for (size_t i = 0; !rc && i < clusters->n; i++) {
+		uint64_t at = clusters->v[i].offset, end = at + clusters->v[i].length;
 
 		for (; !rc && k < edits->n && edits->v[k].offset < end; k++) {
-			rc = append_clean(base, at, edits->v[k].offset, ret);
+			rc = append_clean(c, at, edits->v[k].offset, ret);
 			if (!rc)
 				rc = ranges_append(ret, edits->v[k].offset, edits->v[k].length);
 			at = edits->v[k].offset + edits->v[k].length;
 		}
 		if (!rc)
-			rc = append_clean(base, at, end, ret);
+			rc = append_clean(c, at, end, ret);
 	}
+	return rc;
+}
+
+int cluster_widen(const struct ranges *edits, int image, uint64_t kept, uint64_t size, struct ranges *ret)
+{
+	struct clean clean = {.image = image, .kept = kept, .buffer = (char *)malloc(LARGEST)};
+	struct ranges clusters = {0}, wide = {0};
+	int rc = clean.buffer ? ranges_widen(edits, cluster_size(edits), size, &clusters) : -ENOMEM;
+
+	if (!rc)
+		rc = append_all(&clusters, edits, &clean, &wide);
 	ranges_free(&clusters);
+	free(clean.buffer);
 	if (rc)
-		ranges_free(ret);
+		ranges_free(&wide);
+	else
+		*ret = wide;
 	return rc;
 }

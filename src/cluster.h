@@ -11,9 +11,10 @@
 bool cluster_wanted(uint64_t size, uint64_t extents, const struct ranges *edits);
 /*
  * What to write instead of @edits: whole clusters, without pages that hold zeros and
- * were not edited, so that holes stay. @base: the @size bytes. 0 or -ENOMEM; then or
- * if a page cannot be read the edits have to do.
+ * were not edited, so that holes stay. @image: a file with the first @kept bytes of
+ * what was not edited; behind them are zeros, up to @size. -ENOMEM, or the errno of
+ * reading: then the edits have to do.
  */
-int cluster_widen(const struct ranges *edits, const char *base, uint64_t size, struct ranges *ret);
+int cluster_widen(const struct ranges *edits, int image, uint64_t kept, uint64_t size, struct ranges *ret);
 
 #endif

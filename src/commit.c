@@ -133,7 +133,7 @@ static int stage(struct work *w)
 		return rc;
 	w->is_staged = true;
 	c->image = &w->staged.image;
-	c->edits = &w->staged.dirty;
+	c->edits = &w->staged.edits;
 	return 0;
 }
 

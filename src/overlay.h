@@ -49,14 +49,15 @@ struct overlay {
  * @fresh: it is a new file, not the overlay's own
  * @generation: fork_generation() before it was made
  * @undo: what the overlay's own image had before
- * @dirty: the private pages at that time
+ * @edits: the private pages at that time
+ * @written: what was written into the image: these, and perhaps what lies around them
  */
 struct staged {
 	struct image image;
 	bool fresh;
 	unsigned generation;
 	struct undo undo;
-	struct ranges dirty;
+	struct ranges edits, written;
 };
 
 /* fork.c. How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
@@ -92,8 +93,11 @@ void overlay_detach(struct overlay *overlay, int dirfd, mode_t mode);
 int overlay_flatten(const struct overlay *overlay, const struct ranges *dirty, int dirfd, mode_t mode,
 		    struct image *ret);
 
-/* Stores the present bytes of these ranges at the same offsets in @fd. Quiet. */
-int overlay_write(const struct overlay *overlay, const struct ranges *ranges, int fd);
+/*
+ * Stores the present bytes of these ranges at the same offsets in @fd. @edits: the
+ * private pages among them; the rest is read from the image. Quiet.
+ */
+int overlay_write(const struct overlay *overlay, const struct ranges *ranges, const struct ranges *edits, int fd);
 
 /*
  * Commit without an image of its own: the edits are what the file has now, and are

@@ -49,6 +49,21 @@ int ranges_widen(const struct ranges *r, uint64_t unit, uint64_t end, struct ran
 	return rc;
 }
 
+/* 0 or -ENOMEM. */
+int ranges_copy(const struct ranges *r, struct ranges *ret)
+{
+	struct ranges copy = {0};
+
+	for (size_t i = 0; i < r->n; i++) {
+		if (ranges_append(&copy, r->v[i].offset, r->v[i].length)) {
+			ranges_free(&copy);
+			return -ENOMEM;
+		}
+	}
+	*ret = copy;
+	return 0;
+}
+
 void ranges_clip(struct ranges *ranges, uint64_t end)
 {
 	while (ranges->n && ranges->v[ranges->n - 1].offset >= end)

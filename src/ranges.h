@@ -18,6 +18,7 @@ struct ranges {
 int ranges_append(struct ranges *ranges, uint64_t offset, uint64_t length);
 /* Appends to @ret the same ranges, each as whole units (a power of two), without what lies behind @end. */
 int ranges_widen(const struct ranges *ranges, uint64_t unit, uint64_t end, struct ranges *ret);
+int ranges_copy(const struct ranges *ranges, struct ranges *ret);
 /* Cuts off everything from @end on. */
 void ranges_clip(struct ranges *ranges, uint64_t end);
 void ranges_free(struct ranges *ranges);

@@ -51,20 +51,65 @@ static int new_file(const struct overlay *o, int dirfd, mode_t mode, bool *ret_l
 	return rc;
 }
 
-/* @ret_ranges: how many of the ranges were at least begun. */
-static int write_dirty(const struct overlay *o, const struct ranges *dirty, int fd, size_t *ret_ranges)
+#define BUFFER ((size_t)64 << 10)
+
+/* Bytes of the image, as far as they count; behind that a file has zeros by itself. */
+static int write_clean(const struct overlay *o, uint64_t at, uint64_t end, int fd)
 {
+	char buffer[BUFFER];
 	int rc = 0;
-	size_t i;
 
-	for (i = 0; !rc && i < dirty->n; i++) {
-		const struct snapmap_range *r = &dirty->v[i];
+	end = end < o->kept ? end : o->kept;
+	while (!rc && at < end) {
+		size_t n = end - at < BUFFER ? (size_t)(end - at) : BUFFER;
 
-		rc = sys_pwrite_full(fd, o->mapping.base + r->offset, (size_t)r->length, r->offset);
-		/* A page that could not be read back from swap. */
-		if (rc == -EFAULT)
-			rc = -EIO;
+		rc = sys_pread_full(o->image.fd, buffer, n, at, &n);
+		if (!rc && !n)
+			return 0;
+		if (!rc)
+			rc = sys_pwrite_full(fd, buffer, n, at);
+		at += n;
 	}
+	return rc;
+}
+
+static int write_edit(const struct overlay *o, const struct snapmap_range *r, int fd)
+{
+	int rc = sys_pwrite_full(fd, o->mapping.base + r->offset, (size_t)r->length, r->offset);
+
+	/* A page that could not be read back from swap. */
+	return rc == -EFAULT ? -EIO : rc;
+}
+
+/* @edits: those from *@next on. A work file shows all of its pages as they are. */
+static int write_range(const struct overlay *o, const struct snapmap_range *r, const struct ranges *edits, size_t *next,
+		       int fd)
+{
+	uint64_t at = r->offset, end = at + r->length;
+	int rc = 0;
+
+	if (o->spill)
+		return write_edit(o, r, fd);
+	for (; !rc && *next < edits->n && edits->v[*next].offset < end; ++*next) {
+		const struct snapmap_range *edit = &edits->v[*next];
+
+		rc = write_clean(o, at, edit->offset, fd);
+		if (!rc)
+			rc = write_edit(o, edit, fd);
+		at = edit->offset + edit->length;
+	}
+	return rc ? rc : write_clean(o, at, end, fd);
+}
+
+/* @ret_ranges: how many of the ranges were at least begun. */
+static int write_ranges(const struct overlay *o, const struct ranges *ranges, const struct ranges *edits, int fd,
+			size_t *ret_ranges)
+{
+	size_t i, next = 0;
+	int rc = 0;
+
+	for (i = 0; !rc && i < ranges->n; i++)
+		rc = write_range(o, &ranges->v[i], edits, &next, fd);
 	*ret_ranges = i;
 	return rc;
 }
@@ -93,18 +138,18 @@ static int flatten_into(const struct overlay *o, const struct ranges *dirty, str
 	if (!rc)
 		rc = sys_ftruncate(image->fd, o->size);
 	if (!rc && !o->spill)
-		rc = write_dirty(o, dirty, image->fd, &ranges);
+		rc = write_ranges(o, dirty, dirty, image->fd, &ranges);
 	if (rc)
 		return error_set(rc, "write the new version of", NULL);
 	image->size = o->size;
 	return 0;
 }
 
-int overlay_write(const struct overlay *o, const struct ranges *ranges, int fd)
+int overlay_write(const struct overlay *o, const struct ranges *ranges, const struct ranges *edits, int fd)
 {
 	size_t begun;
 
-	return write_dirty(o, ranges, fd, &begun);
+	return write_ranges(o, ranges, edits, fd, &begun);
 }
 
 int overlay_flatten(const struct overlay *o, const struct ranges *dirty, int dirfd, mode_t mode, struct image *ret)
@@ -141,7 +186,7 @@ static int stage_fresh(struct overlay *o, int dirfd, struct staged *s)
 	int rc;
 
 	if (!wants_memory(o)) {
-		rc = overlay_flatten(o, &s->dirty, dirfd, 0, &s->image);
+		rc = overlay_flatten(o, &s->edits, dirfd, 0, &s->image);
 		if (!rc && o->spill)
 			s->image.linkable = s->image.linkable && o->spill->beside;
 		return rc;
@@ -155,7 +200,7 @@ static int stage_fresh(struct overlay *o, int dirfd, struct staged *s)
 		rc = private_file_memory("snapmap-image", &s->image.fd);
 	if (rc)
 		return error_set(rc, "make a new version of", NULL);
-	rc = flatten_into(o, &s->dirty, &s->image);
+	rc = flatten_into(o, &s->edits, &s->image);
 	if (rc)
 		close_fd(&s->image.fd);
 	return rc;
@@ -196,13 +241,13 @@ static int stage_in_place(struct overlay *o, int dirfd, struct staged *s)
 	size_t written = 0;
 
 	if (!rc)
-		rc = save_undo(o, &s->dirty, dirfd, &s->undo);
+		rc = save_undo(o, &s->written, dirfd, &s->undo);
 	if (rc)
 		return error_set(rc, "prepare the commit of", NULL);
 	s->image = o->image;
 	rc = o->size != o->image.size ? sys_ftruncate(o->image.fd, o->size) : 0;
 	if (!rc)
-		rc = write_dirty(o, &s->dirty, o->image.fd, &written);
+		rc = write_ranges(o, &s->written, &s->edits, o->image.fd, &written);
 	if (rc) {
 		undo_limit(&s->undo, written);
 		restore(o, &s->undo);
@@ -215,7 +260,8 @@ static int stage_in_place(struct overlay *o, int dirfd, struct staged *s)
 static void free_staged(struct staged *s)
 {
 	undo_close(&s->undo);
-	ranges_free(&s->dirty);
+	ranges_free(&s->edits);
+	ranges_free(&s->written);
 }
 
 static bool must_be_fresh(const struct overlay *o, const struct staged *s)
@@ -230,22 +276,24 @@ static bool must_be_fresh(const struct overlay *o, const struct staged *s)
  * A file that is cloned from the image has its extents. Counting them costs time by
  * their number, so it is done only if there may be too many.
  */
-static void spread(struct overlay *o, struct ranges *dirty)
+static bool spread(struct overlay *o, const struct ranges *edits, struct ranges *ret)
 {
-	struct ranges wide = {0};
+	o->extents += 2 * edits->n;
+	return cluster_wanted(o->size, o->extents, edits) && !sys_count_extents(o->image.fd, &o->extents) &&
+	       cluster_wanted(o->size, o->extents, edits) && !cluster_widen(edits, o->image.fd, o->kept, o->size, ret);
+}
 
-	o->extents += 2 * dirty->n;
-	if (!cluster_wanted(o->size, o->extents, dirty) || sys_count_extents(o->image.fd, &o->extents) ||
-	    !cluster_wanted(o->size, o->extents, dirty) || cluster_widen(dirty, o->mapping.base, o->size, &wide))
-		return;
-	ranges_free(dirty);
-	*dirty = wide;
+static int find_what_to_write(struct overlay *o, struct staged *s)
+{
+	if (!o->spill && !s->fresh && o->image.source == SNAPMAP_SOURCE_REFLINK && spread(o, &s->edits, &s->written))
+		return 0;
+	return ranges_copy(&s->edits, &s->written);
 }
 
 /* Makes an image of the present bytes. Sets the error sentence; nothing changed then. */
 int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct staged *ret)
 {
-	struct staged s = {.undo = {.fd = -1}, .image = {.fd = -1}, .dirty = *dirty};
+	struct staged s = {.undo = {.fd = -1}, .image = {.fd = -1}, .edits = *dirty};
 	int rc;
 
 	*dirty = (struct ranges){0};
@@ -255,8 +303,8 @@ int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct sta
 	if (!rc)
 		rc = fork_generation(&s.generation);
 	s.fresh = must_be_fresh(o, &s);
-	if (!rc && !o->spill && o->image.source == SNAPMAP_SOURCE_REFLINK)
-		spread(o, &s.dirty);
+	if (!rc)
+		rc = find_what_to_write(o, &s);
 	if (rc)
 		error_set(rc, "prepare the commit of", NULL);
 	else
@@ -298,7 +346,7 @@ void overlay_settle(struct overlay *o, struct staged *s)
 	if (!o->spill && !o->remap_due && end > old_end)
 		rc = mapping_put_file(&o->mapping, o->image.fd, old_end, end - old_end);
 	if (!rc && !o->remap_due)
-		rc = overlay_drop(o, &s->dirty);
+		rc = overlay_drop(o, &s->edits);
 	if (rc || o->remap_due)
 		o->remap_due = overlay_remap(o) != 0;
 	o->size = o->kept = (size_t)o->image.size;
@@ -325,7 +373,7 @@ static int owe(struct overlay *o, struct ranges *dirty)
 
 	if (rc)
 		return rc;
-	rc = overlay_write(o, dirty, debt.fd);
+	rc = overlay_write(o, dirty, dirty, debt.fd);
 	if (!rc)
 		rc = sys_ftruncate(debt.fd, o->size);
 	if (rc) {
@@ -355,7 +403,7 @@ static int resize_image(const struct overlay *o)
  */
 void overlay_advance(struct overlay *o, struct ranges *dirty, int dirfd)
 {
-	struct staged s = {.image = o->image, .generation = o->generation, .undo = {.fd = -1}, .dirty = *dirty};
+	struct staged s = {.image = o->image, .generation = o->generation, .undo = {.fd = -1}, .edits = *dirty};
 	int rc = resize_image(o);
 
 	*dirty = (struct ranges){0};
@@ -363,8 +411,8 @@ void overlay_advance(struct overlay *o, struct ranges *dirty, int dirfd)
 	if (rc) {
 		s.fresh = true;
 		rc = stage_fresh(o, dirfd, &s);
-	} else if (overlay_write(o, &s.dirty, o->image.fd)) {
-		rc = owe(o, &s.dirty);
+	} else if (overlay_write(o, &s.edits, &s.edits, o->image.fd)) {
+		rc = owe(o, &s.edits);
 		if (!rc)
 			return;
 	}

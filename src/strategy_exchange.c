@@ -127,7 +127,7 @@ static int spread(const struct commit *c, const struct layout *l, struct ranges 
 {
 	if (!cluster_wanted(c->size, l->extents, c->edits))
 		return -ENODATA;
-	return cluster_widen(c->edits, c->overlay->mapping.base, c->size, ret);
+	return cluster_widen(c->edits, c->overlay->image.fd, c->kept, c->size, ret);
 }
 
 static int blocks_to_write(const struct commit *c, const struct layout *l, struct ranges *ret)
@@ -194,7 +194,7 @@ static int write_blocks(const struct commit *c, int file, uint64_t block, const 
 	/* First, for a write behind the end makes the kernel reserve, and zero, more than is written. */
 	rc = sys_ftruncate(fd, c->size);
 	if (!rc)
-		rc = overlay_write(c->overlay, blocks, fd);
+		rc = overlay_write(c->overlay, blocks, c->edits, fd);
 	if (rc)
 		return error_set(rc, "write the new blocks of", NULL);
 	*ret_fd = steal_fd(&fd);

@@ -42,6 +42,7 @@ int sys_punch_hole(int fd, uint64_t offset, uint64_t length);
 int sys_size(int fd, uint64_t *ret);
 int sys_seek_data(int fd, uint64_t offset, uint64_t *ret);
 int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
+void sys_read_ahead(int fd, uint64_t offset, uint64_t length);
 void sys_wait_for_writers(int fd, uint64_t size, bool own_offset);
 int sys_fsync(int fd);
 int sys_syncfs(int fd);

@@ -251,6 +251,12 @@ void sys_wait_for_writers(int fd, uint64_t size, bool own_offset)
 		(void)sys_seek_hole(fd, size ? size - 1 : 0, &hole);
 }
 
+/* Starts reading a part, so that a later read need not wait as long. */
+void sys_read_ahead(int fd, uint64_t offset, uint64_t length)
+{
+	(void)posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+}
+
 int sys_fsync(int fd)
 {
 	int rc;
