@@ -8,5 +8,6 @@
 #include "config.h"
 
 #pragma GCC visibility push(default)
+#include <minifs.h>
 #include <snapmap.h>
 #pragma GCC visibility pop

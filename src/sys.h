@@ -112,6 +112,7 @@ int sys_lease_break_time(void);
 /* sys_thread.c: threads of our own, and who a thread is */
 pid_t sys_gettid(void);
 uid_t sys_geteuid(void);
+gid_t sys_getegid(void);
 void sys_thread_name(const char *name);
 int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 

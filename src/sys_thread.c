@@ -24,6 +24,11 @@ uid_t sys_geteuid(void)
 	return geteuid();
 }
 
+gid_t sys_getegid(void)
+{
+	return getegid();
+}
+
 static int create(pthread_t *thread, bool small, void *(*run)(void *arg), void *arg)
 {
 	pthread_attr_t attr;
