@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The charts of one workload as an SVG that stands alone: a title, a legend, and two charts beside each
+ * other. It brings paper of its own, light or dark by what the reader prefers, since it does not
+ * know the page that it will be on.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/figure.h"
+#include "bench/report_check.h"
+#include "bench/report_html.h"
+#include "bench/report_text.h"
+
+#define MARGIN 20
+#define GAP 16
+#define WIDTH (2 * CHART_WIDTH + GAP + 2 * MARGIN)
+#define TITLE_HEIGHT 58
+#define LEGEND_LINE 21
+#define CAPTION 22
+/* Of a character of the legend, which is set in a font that is not known here */
+#define CHARACTER 7.4
+#define SAMPLE 42
+
+/* How long a text will be, at most: UTF-8 has one first byte a character. */
+static double text_width(const char *text)
+{
+	double width = 0;
+
+	for (; text && *text; text++)
+		if (((unsigned char)*text & 0xc0) != 0x80)
+			width += CHARACTER;
+	return width;
+}
+
+/* Places the legend's entries in lines; writes them if @out. Returns the height. */
+static double legend(const struct figure *figure, double top, FILE *out)
+{
+	double x = MARGIN, y = top;
+
+	for (size_t i = 0; i < figure->view.ncolumns; i++) {
+		const struct results_series *s = figure->view.columns[i];
+		double width = SAMPLE + text_width(s->name) + (s->lacks ? text_width(s->lacks) + 3 * CHARACTER : 0);
+
+		if (x > MARGIN && x + width > WIDTH - MARGIN) {
+			x = MARGIN;
+			y += LEGEND_LINE;
+		}
+		if (out) {
+			fprintf(out, "<g transform='translate(%.1f,%.1f)'>", x, y);
+			figure_write_sample(figure, i, out);
+			fprintf(out, "<text class='label' x='%d' y='10.5'>", SAMPLE);
+			text_escape(out, s->name);
+			if (s->lacks) {
+				fputs(" (", out);
+				text_escape(out, s->lacks);
+				fputs(")", out);
+			}
+			fputs("</text></g>\n", out);
+		}
+		x += width + GAP;
+	}
+	return y + LEGEND_LINE - top;
+}
+
+static void write_style(FILE *out)
+{
+	fputs("<style>:root{", out);
+	chart_write_palette(out, false);
+	fputs("}@media (prefers-color-scheme:dark){:root{", out);
+	chart_write_palette(out, true);
+	fputs("}}\n", out);
+	chart_write_rules(out);
+	fputs(".sheet{fill:var(--paper);stroke:var(--grid)}.chart{color:var(--ink)}text{font-family:system-ui,sans-"
+	      "serif;fill:currentColor}"
+	      ".title{font-size:17px;font-weight:600}.label{font-size:13px}.place{font-size:14px;font-weight:600}"
+	      ".ink{color:var(--ink)}.quiet{color:var(--quiet);font-size:12px}</style>\n",
+	      out);
+}
+
+static size_t count_charts(const struct figure *figure)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < figure->view.results->nplaces; i++)
+		n += figure->svgs[i] != NULL;
+	return n;
+}
+
+static void write_title(const struct figure *figure, FILE *out)
+{
+	const struct results *r = figure->view.results;
+
+	fprintf(out, "<text class='title' x='%d' y='32'>", MARGIN);
+	text_escape(out, view_workload(&figure->view)->title);
+	fprintf(out, "</text>\n<text class='quiet' x='%d' y='50'>", MARGIN);
+	text_escape(out, r->machine);
+	fputs(", Linux ", out);
+	text_escape(out, r->kernel);
+	fputs(", medians; bars are quartiles</text>\n", out);
+}
+
+/* Charts are elements <svg> of a size of their own; a viewport places them. */
+static void write_charts(const struct figure *figure, double top, FILE *out)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; i < figure->view.results->nplaces; i++) {
+		double x = MARGIN + (double)(shown % 2) * (CHART_WIDTH + GAP);
+		double y = top + floor((double)shown / 2) * (CHART_HEIGHT + CAPTION + GAP);
+
+		if (!figure->svgs[i])
+			continue;
+		shown++;
+		fprintf(out, "<text class='place' x='%.0f' y='%.0f'>", x + 4, y + 14);
+		text_escape(out, figure->view.results->places[i].name);
+		fprintf(out, "</text>\n<svg x='%.0f' y='%.0f' width='%d' height='%d'>%s</svg>\n", x, y + CAPTION,
+			CHART_WIDTH, CHART_HEIGHT, figure->svgs[i]);
+	}
+}
+
+static void write_drawing(const struct figure *figure, FILE *out)
+{
+	double charts_top = TITLE_HEIGHT + legend(figure, TITLE_HEIGHT, NULL) + 14;
+	double rows = ceil((double)count_charts(figure) / 2);
+	double height = charts_top + rows * (CHART_HEIGHT + CAPTION + GAP) - GAP + MARGIN;
+
+	fprintf(out,
+		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %.0f' width='%d' height='%.0f' "
+		"role='img'><title>",
+		WIDTH, height, WIDTH, height);
+	text_escape(out, view_workload(&figure->view)->title);
+	fputs("</title>\n", out);
+	write_style(out);
+	chart_write_symbols(out);
+	fprintf(out, "<g class='ink'><rect class='sheet' x='.5' y='.5' width='%d' height='%.0f' rx='8'/>\n", WIDTH - 1,
+		height - 1);
+	write_title(figure, out);
+	legend(figure, TITLE_HEIGHT, out);
+	write_charts(figure, charts_top, out);
+	fputs("</g></svg>\n", out);
+}
+
+static int write_file(const struct figure *figure, const char *path)
+{
+	char *bytes;
+	size_t n;
+	FILE *out = open_memstream(&bytes, &n);
+	int rc;
+
+	if (out)
+		write_drawing(figure, out);
+	if (!out || fclose(out)) {
+		report_fail("cannot draw '%s': memory ran out", path);
+		return -ENOMEM;
+	}
+	rc = report_file_write(path, bytes, n);
+	free(bytes);
+	return rc;
+}
+
+static int draw(struct figure *figure, const char *path)
+{
+	char complaint[GNUPLOT_COMPLAINT_SIZE];
+	int rc = figures_draw(figure, 1, complaint);
+
+	if (rc) {
+		report_fail("cannot draw '%s': %s", path, complaint);
+		return rc;
+	}
+	if (!count_charts(figure)) {
+		report_fail("cannot draw '%s': nothing was measured of '%s' that a chart can show", path,
+			    view_workload(&figure->view)->id);
+		return -ENODATA;
+	}
+	return write_file(figure, path);
+}
+
+static size_t find_workload(const struct results *results, const char *id)
+{
+	size_t i = 0;
+
+	while (i < results->nworkloads && strcmp(results->workloads[i].id, id) != 0)
+		i++;
+	return i;
+}
+
+int report_chart_write(const struct results *results, const char *workload_id, const char *path)
+{
+	struct figure figure;
+	size_t workload;
+	int rc = report_check(results);
+
+	if (rc)
+		return rc;
+	workload = find_workload(results, workload_id);
+	if (workload == results->nworkloads) {
+		report_fail("cannot draw '%s': these results have no workload '%s'", path, workload_id);
+		return -ENOENT;
+	}
+	rc = figure_make(results, workload, &figure);
+	if (rc) {
+		report_fail("cannot draw '%s': memory ran out", path);
+		return rc;
+	}
+	rc = draw(&figure, path);
+	figure_drop(&figure);
+	return rc;
+}

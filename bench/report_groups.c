@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The workloads, by groups: charts for each place with a legend, what is missing in them and why,
+ * and how each series grows.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bench/report_page.h"
+
+/* --- legend */
+
+static bool has_noise(const struct page *page, const struct figure *figure)
+{
+	for (size_t i = 0; i < page->results->nplaces; i++)
+		for (size_t s = 0; s < figure->charts[i].nseries; s++)
+			for (size_t p = 0; p < figure->charts[i].series[s].npoints; p++)
+				if (figure->charts[i].series[s].points[p].noisy)
+					return true;
+	return false;
+}
+
+static void legend(const struct page *page, const struct figure *figure)
+{
+	static const char svg[] = "<svg class=\"sample\" viewBox=\"0 0 34 12\" aria-hidden=\"true\">";
+
+	fputs("<ul class=\"legend\">\n", page->out);
+	for (size_t i = 0; i < figure->view.ncolumns; i++) {
+		fprintf(page->out, "<li>%s", svg);
+		figure_write_sample(figure, i, page->out);
+		fputs("</svg> ", page->out);
+		text_escape(page->out, figure->view.columns[i]->name);
+		page_lacks(page, figure->view.columns[i]);
+		fputs("</li>\n", page->out);
+	}
+	if (has_noise(page, figure))
+		fprintf(page->out,
+			"<li>%s<use href=\"#ring\" class=\"ring\" transform=\"translate(17,6) scale(5)\"/></svg> "
+			"noisy</li>\n",
+			svg);
+	fputs("</ul>\n", page->out);
+}
+
+/* --- what is missing */
+
+/* Measured, but not to be seen in the chart */
+static bool is_hidden(const struct figure *figure, uint64_t parameter, const struct spread *value)
+{
+	return view_workload(&figure->view)->axis != AXIS_NONE &&
+	       (!parameter || !chart_can_show(value->median) || !chart_can_show(value->high));
+}
+
+struct gap {
+	enum results_status status;
+	const char *reason;
+	bool hidden;
+};
+
+/* Whether there is a gap, and in @ret which. */
+static int find_gap(const struct figure *figure, size_t place, size_t column, uint64_t parameter, struct gap *ret)
+{
+	struct gap gap = {0};
+	struct spread value;
+	int rc = view_measured(&figure->view, place, parameter, column, &value, &gap.status, &gap.reason);
+
+	if (rc && rc != -ENODATA)
+		return rc;
+	gap.hidden = !rc && is_hidden(figure, parameter, &value);
+	*ret = gap;
+	return rc || gap.hidden;
+}
+
+static bool same_gap(const struct gap *a, const struct gap *b)
+{
+	return a->status == b->status && a->hidden == b->hidden &&
+	       (a->reason && b->reason ? !strcmp(a->reason, b->reason) : a->reason == b->reason);
+}
+
+static void begin_gap(const struct page *page, const struct figure *figure, size_t column, bool *begun)
+{
+	fputs(*begun ? "<li>" : "<ul class=\"gaps\">\n<li>", page->out);
+	*begun = true;
+	text_escape(page->out, figure->view.columns[column]->name);
+}
+
+static void end_gap(const struct page *page, const struct gap *gap)
+{
+	fprintf(page->out, ": %s",
+		gap->hidden			 ? "measured, but its logarithm cannot be shown; see the raw numbers"
+		: gap->status == STATUS_MEASURED ? "no value"
+						 : text_status(gap->status));
+	if (gap->reason) {
+		fputs(", ", page->out);
+		text_escape(page->out, gap->reason);
+	}
+	fputs("</li>\n", page->out);
+}
+
+/* One line for each reason in a row; it names the parameters unless it holds for all. */
+static int column_gaps(const struct page *page, const struct figure *figure, size_t place, size_t column, bool *begun)
+{
+	const struct view *view = &figure->view;
+	enum results_axis axis = view_workload(view)->axis;
+	struct gap gap, last = {0};
+	size_t run = 0;
+	int found = 0;
+
+	for (size_t i = 0; i < view->nparameters && found >= 0; i++) {
+		found = find_gap(figure, place, column, view->parameters[i], &gap);
+		if (run && (found != 1 || !same_gap(&gap, &last))) {
+			end_gap(page, &last);
+			run = 0;
+		}
+		if (found == 1) {
+			if (!run)
+				begin_gap(page, figure, column, begun);
+			last = gap;
+			run++;
+			if (axis != AXIS_NONE)
+				fprintf(page->out, "%s %s", run > 1 ? "," : " at",
+					text_parameter(view->parameters[i], axis).s);
+		}
+	}
+	if (run)
+		end_gap(page, &last);
+	return found < 0 ? found : 0;
+}
+
+static int gaps(const struct page *page, const struct figure *figure, size_t place)
+{
+	bool begun = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < figure->view.ncolumns && !rc; i++)
+		rc = column_gaps(page, figure, place, i, &begun);
+	if (begun)
+		fputs("</ul>\n", page->out);
+	return rc;
+}
+
+/* --- charts */
+
+static int chart(const struct page *page, const struct figure *figure, size_t place)
+{
+	int rc;
+
+	fputs("<figure><figcaption>", page->out);
+	text_escape(page->out, page->results->places[place].name);
+	fputs("</figcaption>\n", page->out);
+	if (figure->svgs[place])
+		fputs(figure->svgs[place], page->out);
+	else
+		fputs("<p class=\"blank\">not measured here</p>\n", page->out);
+	rc = gaps(page, figure, place);
+	fputs("</figure>\n", page->out);
+	return rc;
+}
+
+static int charts(const struct page *page, const struct figure *figure)
+{
+	int rc = 0;
+
+	legend(page, figure);
+	fputs("<div class=\"charts\">\n", page->out);
+	for (size_t i = 0; i < page->results->nplaces && !rc; i++)
+		rc = chart(page, figure, i);
+	fputs("</div>\n", page->out);
+	return rc;
+}
+
+/* --- tables */
+
+static void row_head(const struct page *page, const struct results_series *series)
+{
+	fputs("<tr><th scope=\"row\">", page->out);
+	text_escape(page->out, series->name);
+	page_lacks(page, series);
+	fputs("</th>", page->out);
+}
+
+/* No minus before what is 0 when rounded. */
+static struct text exponent(const struct fit *growth)
+{
+	double slope = growth->slope > -0.005 && growth->slope < 0 ? 0 : growth->slope;
+	struct text text;
+
+	snprintf(text.s, sizeof(text.s), "%.2f\u00a0±\u00a0%.2f", slope, growth->margin);
+	return text;
+}
+
+static int growth_cell(const struct page *page, const struct view *view, size_t place, size_t column)
+{
+	struct fit growth;
+	int rc = view_growth(view, place, column, &growth);
+
+	if (rc == -ENODATA)
+		fputs("<td class=\"none\">not measured</td>", page->out);
+	if (rc)
+		return rc == -ENODATA ? 0 : rc;
+	fprintf(page->out, "<td%s>%s", growth.law == FIT_UNCLEAR ? " class=\"none\"" : "",
+		text_law(&growth, view_workload(view)->axis).s);
+	if (growth.margin > 0)
+		fprintf(page->out, "<span class=\"sub\">exponent %s</span>", exponent(&growth).s);
+	fputs("</td>", page->out);
+	return 0;
+}
+
+static int growth_table(const struct page *page, const struct view *view)
+{
+	char caption[128];
+	int rc = 0;
+
+	snprintf(caption, sizeof(caption), "How the median grows with n, the %s: found by fitting.",
+		 view_workload(view)->axis == AXIS_THREADS ? "number of threads"
+		 : view_workload(view)->axis == AXIS_SIZE  ? "size of the file"
+		 : view_workload(view)->axis == AXIS_DIRTY ? "number of edited pages"
+							   : "number of extents");
+	page_open_table(page, caption, "Growth");
+	page_place_heads(page, "Series");
+	fputs("<tbody>\n", page->out);
+	for (size_t i = 0; i < view->ncolumns && !rc; i++) {
+		row_head(page, view->columns[i]);
+		for (size_t k = 0; k < page->results->nplaces && !rc; k++)
+			rc = growth_cell(page, view, k, i);
+		fputs("</tr>\n", page->out);
+	}
+	fputs("</tbody>\n", page->out);
+	page_close_table(page);
+	return rc;
+}
+
+static int values_table(const struct page *page, const struct view *view)
+{
+	struct text typical = text_parameter(view_typical(view), view_workload(view)->axis);
+	char prefix[32], caption[160];
+	struct notes notes = {.prefix = prefix};
+	int rc = 0;
+
+	snprintf(prefix, sizeof(prefix), "w%zu-note", view->workload);
+	snprintf(caption, sizeof(caption), "Medians%s%s, and how many times that of the baseline.",
+		 typical.s[0] ? " at " : "", typical.s);
+	page_open_table(page, caption, "Values");
+	page_place_heads(page, "Series");
+	fputs("<tbody>\n", page->out);
+	for (size_t i = 0; i < view->ncolumns && !rc; i++) {
+		row_head(page, view->columns[i]);
+		for (size_t k = 0; k < page->results->nplaces && !rc; k++)
+			rc = page_measurement(page, &notes, view, k, view_typical(view), i, NULL);
+		fputs("</tr>\n", page->out);
+	}
+	fputs("</tbody>\n", page->out);
+	page_close_table(page);
+	page_close_notes(page, &notes);
+	return rc;
+}
+
+/* --- all of it */
+
+static int body(const struct page *page, const struct figure *figure)
+{
+	const struct view *view = &figure->view;
+	int rc;
+
+	if (!view->nparameters) {
+		fputs("<p class=\"alert\">Not measured in this run.</p>\n", page->out);
+		return 0;
+	}
+	if (view_workload(view)->axis == AXIS_NONE)
+		return values_table(page, view);
+	if (!page->complaint[0]) {
+		rc = charts(page, figure);
+		return rc ? rc : growth_table(page, view);
+	}
+	fputs("<p class=\"alert\">No charts: ", page->out);
+	text_escape(page->out, page->complaint);
+	fputs(".</p>\n", page->out);
+	rc = values_table(page, view);
+	return rc ? rc : growth_table(page, view);
+}
+
+static int workload(const struct page *page, size_t i)
+{
+	const struct results_workload *w = &page->results->workloads[i];
+	int rc;
+
+	fprintf(page->out, "<article id=\"w%zu\"><h3>", i);
+	text_escape(page->out, w->title);
+	fputs("</h3>\n<p>", page->out);
+	text_escape(page->out, w->description);
+	fprintf(page->out, " <a href=\"#raw%zu\">Raw numbers</a></p>\n", i);
+	rc = body(page, &page->figures[i]);
+	fputs("</article>\n", page->out);
+	return rc;
+}
+
+int page_groups(const struct page *page)
+{
+	const struct results *results = page->results;
+	int rc = 0;
+
+	for (size_t i = 0; i < results->nworkloads && !rc; i++) {
+		if (!page_begins_group(results, i))
+			continue;
+		fprintf(page->out, "<section class=\"group\" id=\"g%zu\"><h2>", i);
+		text_escape(page->out, results->workloads[i].group);
+		fputs("</h2>\n", page->out);
+		for (size_t k = i; k < results->nworkloads && !rc; k++)
+			if (page_same_group(results, k, i))
+				rc = workload(page, k);
+		fputs("</section>\n", page->out);
+	}
+	return rc;
+}

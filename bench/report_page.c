@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Pieces of the page: tables, notes below them, and cells with a measurement. */
+#include "config.h"
+
+#include "bench/report_page.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct note {
+	const char *status, *reason;
+};
+
+bool page_same_group(const struct results *results, size_t i, size_t k)
+{
+	return !strcmp(results->workloads[i].group, results->workloads[k].group);
+}
+
+bool page_begins_group(const struct results *results, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (page_same_group(results, i, k))
+			return false;
+	return true;
+}
+
+void page_open_table(const struct page *page, const char *caption, const char *label)
+{
+	fputs("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", page->out);
+	text_escape(page->out, label);
+	fputs("\"><table><caption>", page->out);
+	text_escape(page->out, caption);
+	fputs("</caption>\n", page->out);
+}
+
+void page_close_table(const struct page *page)
+{
+	fputs("</table></div>\n", page->out);
+}
+
+void page_place_heads(const struct page *page, const char *first)
+{
+	fprintf(page->out, "<thead><tr><th scope=\"col\">%s</th>", first);
+	for (size_t i = 0; i < page->results->nplaces; i++) {
+		fputs("<th scope=\"col\" class=\"place\">", page->out);
+		text_escape(page->out, page->results->places[i].name);
+		fputs("</th>", page->out);
+	}
+	fputs("</tr></thead>\n", page->out);
+}
+
+void page_lacks(const struct page *page, const struct results_series *series)
+{
+	if (!series->lacks)
+		return;
+	fputs(" <span class=\"lacks\">", page->out);
+	text_escape(page->out, series->lacks);
+	fputs("</span>", page->out);
+}
+
+void page_flag(const struct page *page, const char *text)
+{
+	fprintf(page->out, " <span class=\"flag\">%s</span>", text);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static size_t find_note(const struct notes *notes, const char *status, const char *reason)
+{
+	size_t i = 0;
+
+	while (i < notes->n && !(same_text(notes->list[i].status, status) && same_text(notes->list[i].reason, reason)))
+		i++;
+	return i;
+}
+
+int page_note(const struct page *page, struct notes *notes, const char *status, const char *reason)
+{
+	size_t i = find_note(notes, status, reason);
+
+	if (i == notes->n) {
+		struct note *list = reallocarray(notes->list, notes->n + 1, sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		notes->list = list;
+		notes->list[notes->n++] = (struct note){status, reason};
+	}
+	fprintf(page->out, "<sup><a href=\"#%s-%zu\" aria-label=\"note %zu\">%zu</a></sup>", notes->prefix, i + 1,
+		i + 1, i + 1);
+	return 0;
+}
+
+void page_close_notes(const struct page *page, struct notes *notes)
+{
+	if (notes->n)
+		fputs("<ol class=\"notes\">\n", page->out);
+	for (size_t i = 0; i < notes->n; i++) {
+		fprintf(page->out, "<li id=\"%s-%zu\">", notes->prefix, i + 1);
+		text_escape(page->out, notes->list[i].status);
+		if (notes->list[i].reason) {
+			fputs(": ", page->out);
+			text_escape(page->out, notes->list[i].reason);
+		}
+		fputs("</li>\n", page->out);
+	}
+	if (notes->n)
+		fputs("</ol>\n", page->out);
+	free(notes->list);
+	*notes = (struct notes){.prefix = notes->prefix};
+}
+
+static void marks(const struct page *page, const struct results_cell *cell, size_t series, const struct spread *value)
+{
+	if (derive_is_noisy(value))
+		page_flag(page, "noisy");
+	if (series == 0 && derive_misses_bar(cell) == 1)
+		page_flag(page, "over its bar");
+}
+
+static void measured(const struct page *page, const struct view *view, const struct results_cell *cell, size_t series,
+		     const struct spread *value, const struct fit *growth)
+{
+	const struct results_workload *workload = view_workload(view);
+	struct spread ratio;
+
+	fprintf(page->out, "<b>%s</b>", text_value(value->median, workload->unit).s);
+	marks(page, cell, series, value);
+	fputs("<span class=\"sub\">", page->out);
+	if (!derive_ratio(cell, series, &ratio)) {
+		fputs(text_ratio(ratio.median).s, page->out);
+		if (growth)
+			fputs(" · ", page->out);
+	} else if (series == cell->reference) {
+		fputs("the baseline", page->out);
+	}
+	if (growth)
+		fputs(text_law(growth, workload->axis).s, page->out);
+	fputs("</span>", page->out);
+}
+
+int page_measurement(const struct page *page, struct notes *notes, const struct view *view, size_t place,
+		     uint64_t parameter, size_t column, const struct fit *growth)
+{
+	const struct results_cell *cell = view_cell(view, place, parameter);
+	enum results_status status;
+	const char *reason;
+	struct spread value;
+	int rc = view_measured(view, place, parameter, column, &value, &status, &reason);
+
+	if (!rc) {
+		fputs("<td>", page->out);
+		measured(page, view, cell, view_series(view, cell, column), &value, growth);
+	} else if (rc == -ENODATA) {
+		fprintf(page->out, "<td class=\"none\">%s",
+			status == STATUS_MEASURED ? "no value" : text_status(status));
+		rc = reason ? page_note(page, notes, text_status(status), reason) : 0;
+	}
+	fputs("</td>", page->out);
+	return rc;
+}
