@@ -11,7 +11,7 @@
 
 /* Size of a drawing in its own units, which are pixels where there is room for it */
 #define CHART_WIDTH 380
-#define CHART_HEIGHT 268
+#define CHART_HEIGHT 260
 
 /* How a series looks, in charts and in their legends. */
 struct chart_style {

@@ -26,7 +26,7 @@ static void write_frame(FILE *out)
 		"set terminal svg size %d,%d dynamic noenhanced font 'sans-serif,%d' rounded\nset output\n"
 		"unset key\nset border 3 lc rgb '%s' lw 1\nset tics nomirror scale 0.5,0\n"
 		"set tics textcolor rgb 'black'\nset grid xtics ytics lt 1 lc rgb '%s' lw 1\nset grid back\n"
-		"set lmargin 8\nset rmargin 2.5\nset tmargin 0.6\nset bmargin 3.1\n",
+		"set lmargin 8\nset rmargin 2.5\nset tmargin 0.5\nset bmargin 2.8\n",
 		CHART_WIDTH, CHART_HEIGHT, FONT_SIZE, MARK_AXIS, MARK_GRID);
 }
 

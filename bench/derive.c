@@ -11,51 +11,12 @@
 #include "bench/derive.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
-static int by_value(const void *a, const void *b)
+#include "bench/statistics.h"
+
+static struct spread spread_of(const struct quartiles *q, size_t n)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double at_quarter(const double *sorted, size_t n, unsigned quarter)
-{
-	double position = (double)(n - 1) * quarter / 4.0;
-	size_t below = (size_t)position;
-
-	if (below + 1 >= n)
-		return sorted[n - 1];
-	return sorted[below] + (sorted[below + 1] - sorted[below]) * (position - (double)below);
-}
-
-/* Sorts the values. */
-static struct spread spread_of(double *values, size_t n)
-{
-	qsort(values, n, sizeof(*values), by_value);
-	return (struct spread){
-		.low = at_quarter(values, n, 1),
-		.median = at_quarter(values, n, 2),
-		.high = at_quarter(values, n, 3),
-		.n = n,
-	};
-}
-
-int derive_spread(const double *values, size_t n, struct spread *ret)
-{
-	double *copy;
-
-	if (!n)
-		return -ENODATA;
-	copy = malloc(n * sizeof(*copy));
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, values, n * sizeof(*copy));
-	*ret = spread_of(copy, n);
-	free(copy);
-	return 0;
+	return (struct spread){.low = q->low, .median = q->median, .high = q->high, .n = n};
 }
 
 static bool measured(const struct results_series *series)
@@ -63,11 +24,22 @@ static bool measured(const struct results_series *series)
 	return series->status == STATUS_MEASURED && series->nvalues;
 }
 
+int derive_spread(const struct results_series *series, struct spread *ret)
+{
+	struct quartiles q;
+
+	if (!measured(series))
+		return -ENODATA;
+	q = quartiles_of(series->values, series->nvalues);
+	*ret = spread_of(&q, series->nvalues);
+	return 0;
+}
+
 int derive_ratio(const struct results_cell *cell, size_t series, struct spread *ret)
 {
 	const struct results_series *ours, *theirs;
-	double *ratios;
-	size_t rounds, n = 0;
+	struct quartiles q;
+	size_t n;
 
 	if (cell->status != STATUS_MEASURED || series >= cell->nseries || cell->reference >= cell->nseries ||
 	    series == cell->reference)
@@ -76,22 +48,20 @@ int derive_ratio(const struct results_cell *cell, size_t series, struct spread *
 	theirs = &cell->series[cell->reference];
 	if (!measured(ours) || !measured(theirs))
 		return -ENODATA;
-	rounds = ours->nvalues < theirs->nvalues ? ours->nvalues : theirs->nvalues;
-	ratios = malloc(rounds * sizeof(*ratios));
-	if (!ratios)
-		return -ENOMEM;
-	for (size_t i = 0; i < rounds; i++)
-		if (theirs->values[i] > 0)
-			ratios[n++] = ours->values[i] / theirs->values[i];
-	if (n)
-		*ret = spread_of(ratios, n);
-	free(ratios);
-	return n ? 0 : -ENODATA;
+	n = ours->nvalues < theirs->nvalues ? ours->nvalues : theirs->nvalues;
+	for (size_t i = 0; i < n; i++)
+		if (!(theirs->values[i] > 0))
+			return -ENODATA;
+	q = quartiles_of_ratios(ours->values, theirs->values, n);
+	*ret = spread_of(&q, n);
+	return 0;
 }
 
 bool derive_is_noisy(const struct spread *spread)
 {
-	return spread->high - spread->low > DERIVE_NOISY * spread->median;
+	struct quartiles q = {spread->low, spread->median, spread->high};
+
+	return quartiles_are_noisy(&q);
 }
 
 int derive_misses_bar(const struct results_cell *cell)
@@ -99,11 +69,11 @@ int derive_misses_bar(const struct results_cell *cell)
 	struct spread spread;
 	int rc;
 
-	if (cell->bar <= 0 || !cell->nseries || cell->status != STATUS_MEASURED || !measured(&cell->series[0]))
+	if (cell->bar <= 0 || !cell->nseries || cell->status != STATUS_MEASURED)
 		return -ENODATA;
 	if (cell->reference < cell->nseries)
 		rc = derive_ratio(cell, 0, &spread);
 	else
-		rc = derive_spread(cell->series[0].values, cell->series[0].nvalues, &spread);
+		rc = derive_spread(&cell->series[0], &spread);
 	return rc ? rc : spread.median > cell->bar;
 }

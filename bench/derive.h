@@ -16,21 +16,14 @@ struct spread {
 	size_t n;
 };
 
-/*
- * A spread is too wide to be relied on if its quartiles are further apart than this
- * part of the median.
- */
-#define DERIVE_NOISY 0.3
-
 /**
- * derive_spread() - quartiles of values
- * @values: in any order; they stay as they are
- * @n: number of them
- * @ret: gets the quartiles, between two values the one in proportion
+ * derive_spread() - quartiles of what a series gave
+ * @series: the series
+ * @ret: gets the quartiles
  *
- * Return: 0, -ENODATA if there are none, or -ENOMEM.
+ * Return: 0, or -ENODATA if it was not measured.
  */
-int derive_spread(const double *values, size_t n, struct spread *ret);
+int derive_spread(const struct results_series *series, struct spread *ret);
 
 /**
  * derive_ratio() - how a series compares with the reference of its cell
@@ -39,11 +32,11 @@ int derive_spread(const double *values, size_t n, struct spread *ret);
  * @ret: gets the quartiles of the ratios, each of two values of the same round
  *
  * Return: 0, -ENODATA if there is no reference, if it is the series itself, or if one of
- * them was not measured, or -ENOMEM.
+ * them was not measured.
  */
 int derive_ratio(const struct results_cell *cell, size_t series, struct spread *ret);
 
-/* Whether the quartiles are too far apart; see DERIVE_NOISY. */
+/* Whether the quartiles are too far apart; see STATISTICS_NOISY. */
 bool derive_is_noisy(const struct spread *spread);
 
 /*

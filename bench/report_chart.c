@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bench/figure.h"
+#include "bench/output.h"
 #include "bench/report_check.h"
 #include "bench/report_html.h"
 #include "bench/report_text.h"
@@ -145,7 +146,7 @@ static void write_drawing(const struct figure *figure, FILE *out)
 	fputs("</g></svg>\n", out);
 }
 
-static int write_file(const struct figure *figure, const char *path)
+static int write_file(const struct figure *figure, const char *path, struct why *why)
 {
 	char *bytes;
 	size_t n;
@@ -154,30 +155,24 @@ static int write_file(const struct figure *figure, const char *path)
 
 	if (out)
 		write_drawing(figure, out);
-	if (!out || fclose(out)) {
-		report_fail("cannot draw '%s': memory ran out", path);
-		return -ENOMEM;
-	}
-	rc = report_file_write(path, bytes, n);
+	if (!out || fclose(out))
+		return why_set(why, -ENOMEM, "cannot draw '%s': memory ran out", path);
+	rc = output_write(path, bytes, n, why);
 	free(bytes);
 	return rc;
 }
 
-static int draw(struct figure *figure, const char *path)
+static int draw(struct figure *figure, const char *path, struct why *why)
 {
 	char complaint[GNUPLOT_COMPLAINT_SIZE];
 	int rc = figures_draw(figure, 1, complaint);
 
-	if (rc) {
-		report_fail("cannot draw '%s': %s", path, complaint);
-		return rc;
-	}
-	if (!count_charts(figure)) {
-		report_fail("cannot draw '%s': nothing was measured of '%s' that a chart can show", path,
-			    view_workload(&figure->view)->id);
-		return -ENODATA;
-	}
-	return write_file(figure, path);
+	if (rc)
+		return why_set(why, rc, "cannot draw '%s': %s", path, complaint);
+	if (!count_charts(figure))
+		return why_set(why, -ENODATA, "cannot draw '%s': nothing was measured of '%s' that a chart can show",
+			       path, view_workload(&figure->view)->id);
+	return write_file(figure, path, why);
 }
 
 static size_t find_workload(const struct results *results, const char *id)
@@ -189,25 +184,22 @@ static size_t find_workload(const struct results *results, const char *id)
 	return i;
 }
 
-int report_chart_write(const struct results *results, const char *workload_id, const char *path)
+int report_chart_write(const struct results *results, const char *workload_id, const char *path, struct why *why)
 {
 	struct figure figure;
 	size_t workload;
-	int rc = report_check(results);
+	int rc = report_check(results, why);
 
 	if (rc)
 		return rc;
 	workload = find_workload(results, workload_id);
-	if (workload == results->nworkloads) {
-		report_fail("cannot draw '%s': these results have no workload '%s'", path, workload_id);
-		return -ENOENT;
-	}
+	if (workload == results->nworkloads)
+		return why_set(why, -ENOENT, "cannot draw '%s': these results have no workload '%s'", path,
+			       workload_id);
 	rc = figure_make(results, workload, &figure);
-	if (rc) {
-		report_fail("cannot draw '%s': memory ran out", path);
-		return rc;
-	}
-	rc = draw(&figure, path);
+	if (rc)
+		return why_set(why, rc, "cannot draw '%s': memory ran out", path);
+	rc = draw(&figure, path, why);
 	figure_drop(&figure);
 	return rc;
 }

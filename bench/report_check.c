@@ -6,13 +6,10 @@
 
 #include <errno.h>
 
-#include "bench/report_file.h"
-
-static int bad(const char *what, size_t number)
+static int bad(struct why *why, const char *what, size_t number)
 {
-	report_fail("the results are not coherent: %s %zu of the list lacks something or names what is not there", what,
-		    number);
-	return -EINVAL;
+	return why_set(why, -EINVAL, "the results are not coherent: %s %zu lacks something or names what is not there",
+		       what, number);
 }
 
 static bool good_cell(const struct results *results, const struct results_cell *cell)
@@ -25,19 +22,19 @@ static bool good_cell(const struct results *results, const struct results_cell *
 	return true;
 }
 
-int report_check(const struct results *results)
+int report_check(const struct results *results, struct why *why)
 {
 	for (size_t i = 0; i < results->nplaces; i++)
 		if (!results->places[i].name)
-			return bad("place", i);
+			return bad(why, "place", i);
 	for (size_t i = 0; i < results->nworkloads; i++) {
 		const struct results_workload *w = &results->workloads[i];
 
 		if (!w->id || !w->title || !w->group)
-			return bad("workload", i);
+			return bad(why, "workload", i);
 	}
 	for (size_t i = 0; i < results->ncells; i++)
 		if (!good_cell(results, &results->cells[i]))
-			return bad("cell", i);
+			return bad(why, "cell", i);
 	return 0;
 }

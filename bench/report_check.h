@@ -4,9 +4,12 @@
 #define SNAPMAP_BENCH_REPORT_CHECK_H
 
 #include "bench/results.h"
+#include "bench/why.h"
 
-/* 0, or -EINVAL and a sentence for report_last_error() if a text that is needed is missing, or a cell
- * names a place or workload that there is not. */
-int report_check(const struct results *results);
+/*
+ * 0, or -EINVAL with @why if a text that is needed is missing, or a cell names a place or workload
+ * that there is not.
+ */
+int report_check(const struct results *results, struct why *why);
 
 #endif

@@ -85,47 +85,82 @@ static void begin_gap(const struct page *page, const struct figure *figure, size
 	text_escape(page->out, figure->view.columns[column]->name);
 }
 
-static void end_gap(const struct page *page, const struct gap *gap)
+static void gap_reason(const struct page *page, const struct gap *gap)
 {
-	fprintf(page->out, ": %s",
-		gap->hidden			 ? "measured, but its logarithm cannot be shown; see the raw numbers"
-		: gap->status == STATUS_MEASURED ? "no value"
-						 : text_status(gap->status));
+	if (gap->hidden)
+		fputs("measured, but its logarithm cannot be shown; see the raw numbers", page->out);
+	else
+		fputs(gap->status == STATUS_MEASURED ? "no value" : text_status(gap->status), page->out);
 	if (gap->reason) {
-		fputs(", ", page->out);
+		fputs(": ", page->out);
 		text_escape(page->out, gap->reason);
 	}
+}
+
+static void end_gap(const struct page *page, const struct gap *gap)
+{
+	fputs(": ", page->out);
+	gap_reason(page, gap);
 	fputs("</li>\n", page->out);
 }
 
-/* One line for each reason in a row; it names the parameters unless it holds for all. */
+/* Parameters @from to before @to, unless these are all */
+static void gap_parameters(const struct page *page, const struct view *view, size_t from, size_t to)
+{
+	enum results_axis axis = view_workload(view)->axis;
+
+	if (axis == AXIS_NONE || to - from == view->nparameters)
+		return;
+	for (size_t i = from; i < to; i++)
+		fprintf(page->out, "%s %s", i > from ? "," : " at", text_tick(view->parameters[i], axis).s);
+	fputs(text_counted(axis), page->out);
+}
+
+/* One line for each reason in a row */
 static int column_gaps(const struct page *page, const struct figure *figure, size_t place, size_t column, bool *begun)
 {
 	const struct view *view = &figure->view;
-	enum results_axis axis = view_workload(view)->axis;
-	struct gap gap, last = {0};
-	size_t run = 0;
-	int found = 0;
+	struct gap gap = {0}, last = {0};
+	size_t from = 0;
+	int found, open = 0;
 
-	for (size_t i = 0; i < view->nparameters && found >= 0; i++) {
-		found = find_gap(figure, place, column, view->parameters[i], &gap);
-		if (run && (found != 1 || !same_gap(&gap, &last))) {
+	for (size_t i = 0; i <= view->nparameters; i++) {
+		found = i < view->nparameters ? find_gap(figure, place, column, view->parameters[i], &gap) : 0;
+		if (found < 0)
+			return found;
+		if (open && (!found || !same_gap(&gap, &last))) {
+			begin_gap(page, figure, column, begun);
+			gap_parameters(page, view, from, i);
 			end_gap(page, &last);
-			run = 0;
+			open = 0;
 		}
-		if (found == 1) {
-			if (!run)
-				begin_gap(page, figure, column, begun);
+		if (found && !open) {
+			from = i;
 			last = gap;
-			run++;
-			if (axis != AXIS_NONE)
-				fprintf(page->out, "%s %s", run > 1 ? "," : " at",
-					text_parameter(view->parameters[i], axis).s);
+			open = 1;
 		}
 	}
-	if (run)
-		end_gap(page, &last);
-	return found < 0 ? found : 0;
+	return 0;
+}
+
+/* Whether nothing is to be seen at a place, for one reason, which @ret gets. 1, 0, or -ENOMEM. */
+static int is_one_gap(const struct figure *figure, size_t place, struct gap *ret)
+{
+	const struct view *view = &figure->view;
+
+	for (size_t i = 0; i < view->ncolumns; i++)
+		for (size_t k = 0; k < view->nparameters; k++) {
+			struct gap gap;
+			int found = find_gap(figure, place, i, view->parameters[k], &gap);
+
+			if (found != 1)
+				return found;
+			if (!i && !k)
+				*ret = gap;
+			else if (!same_gap(&gap, ret))
+				return 0;
+		}
+	return view->ncolumns > 0;
 }
 
 static int gaps(const struct page *page, const struct figure *figure, size_t place)
@@ -142,6 +177,23 @@ static int gaps(const struct page *page, const struct figure *figure, size_t pla
 
 /* --- charts */
 
+/* In the place of a chart */
+static int blank(const struct page *page, const struct figure *figure, size_t place)
+{
+	struct gap gap;
+	int one = is_one_gap(figure, place, &gap);
+
+	if (one < 0)
+		return one;
+	fputs("<p class=\"blank\">", page->out);
+	if (one)
+		gap_reason(page, &gap);
+	else
+		fputs("not measured here", page->out);
+	fputs("</p>\n", page->out);
+	return one ? 0 : gaps(page, figure, place);
+}
+
 static int chart(const struct page *page, const struct figure *figure, size_t place)
 {
 	int rc;
@@ -149,11 +201,12 @@ static int chart(const struct page *page, const struct figure *figure, size_t pl
 	fputs("<figure><figcaption>", page->out);
 	text_escape(page->out, page->results->places[place].name);
 	fputs("</figcaption>\n", page->out);
-	if (figure->svgs[place])
+	if (figure->svgs[place]) {
 		fputs(figure->svgs[place], page->out);
-	else
-		fputs("<p class=\"blank\">not measured here</p>\n", page->out);
-	rc = gaps(page, figure, place);
+		rc = gaps(page, figure, place);
+	} else {
+		rc = blank(page, figure, place);
+	}
 	fputs("</figure>\n", page->out);
 	return rc;
 }
@@ -201,18 +254,19 @@ static int growth_cell(const struct page *page, const struct view *view, size_t 
 		return rc == -ENODATA ? 0 : rc;
 	fprintf(page->out, "<td%s>%s", growth.law == FIT_UNCLEAR ? " class=\"none\"" : "",
 		text_law(&growth, view_workload(view)->axis).s);
-	if (growth.margin > 0)
-		fprintf(page->out, "<span class=\"sub\">exponent %s</span>", exponent(&growth).s);
+	if (growth.margin > 0 && growth.law != FIT_BEND)
+		fprintf(page->out, "<span class=\"sub\">%s</span>", exponent(&growth).s);
 	fputs("</td>", page->out);
 	return 0;
 }
 
 static int growth_table(const struct page *page, const struct view *view)
 {
-	char caption[128];
+	char caption[192];
 	int rc = 0;
 
-	snprintf(caption, sizeof(caption), "How the median grows with n, the %s: found by fitting.",
+	snprintf(caption, sizeof(caption),
+		 "How the median grows with n, the %s, found by fitting; below, the exponent of n and its margin.",
 		 view_workload(view)->axis == AXIS_THREADS ? "number of threads"
 		 : view_workload(view)->axis == AXIS_SIZE  ? "size of the file"
 		 : view_workload(view)->axis == AXIS_DIRTY ? "number of edited pages"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/output.h"
 #include "bench/report_check.h"
 #include "bench/report_page.h"
 
@@ -109,10 +110,10 @@ static int print_page(struct page *page, char **ret, size_t *ret_n)
 	return 0;
 }
 
-int report_html_make(const struct results *results, char **ret, size_t *ret_n)
+int report_html_make(const struct results *results, char **ret, size_t *ret_n, struct why *why)
 {
 	struct page page = {.results = results};
-	int rc = report_check(results);
+	int rc = report_check(results, why);
 
 	if (rc)
 		return rc;
@@ -121,20 +122,18 @@ int report_html_make(const struct results *results, char **ret, size_t *ret_n)
 		rc = print_page(&page, ret, ret_n);
 		drop_figures(&page);
 	}
-	if (rc)
-		report_fail("cannot make the report: %s", strerror(-rc));
-	return rc;
+	return rc ? why_set(why, rc, "cannot make the report: %s", strerror(-rc)) : 0;
 }
 
-int report_html_write(const struct results *results, const char *path)
+int report_html_write(const struct results *results, const char *path, struct why *why)
 {
 	char *bytes;
 	size_t n;
-	int rc = report_html_make(results, &bytes, &n);
+	int rc = report_html_make(results, &bytes, &n, why);
 
 	if (rc)
 		return rc;
-	rc = report_file_write(path, bytes, n);
+	rc = output_write(path, bytes, n, why);
 	free(bytes);
 	return rc;
 }

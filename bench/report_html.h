@@ -3,8 +3,8 @@
 #ifndef SNAPMAP_BENCH_REPORT_HTML_H
 #define SNAPMAP_BENCH_REPORT_HTML_H
 
-#include "bench/report_file.h"
 #include "bench/results.h"
+#include "bench/why.h"
 
 /**
  * report_html_write() - write the page
@@ -15,12 +15,12 @@
  * gnuplot it has no charts, says so, and has everything else.
  *
  * Return: 0; -EINVAL if @results is not coherent, -ENOMEM, or an errno of writing the
- * file. report_last_error() then says what is wrong.
+ * file. @why then says what is wrong.
  */
-int report_html_write(const struct results *results, const char *path);
+int report_html_write(const struct results *results, const char *path, struct why *why);
 
 /* The page itself, to be freed, with one more byte 0 behind. The same errors. */
-int report_html_make(const struct results *results, char **ret, size_t *ret_n);
+int report_html_make(const struct results *results, char **ret, size_t *ret_n, struct why *why);
 
 /**
  * report_chart_write() - write charts of one workload as an SVG file
@@ -33,8 +33,8 @@ int report_html_make(const struct results *results, char **ret, size_t *ret_n);
  *
  * Return: 0; -EINVAL if @results is not coherent; -ENOENT if there is no such workload, or no
  * gnuplot; -ENODATA if nothing of it can be drawn; -EIO if gnuplot failed; -ENOMEM, or an errno
- * of writing the file. report_last_error() then says what is wrong.
+ * of writing the file. @why then says what is wrong.
  */
-int report_chart_write(const struct results *results, const char *workload_id, const char *path);
+int report_chart_write(const struct results *results, const char *workload_id, const char *path, struct why *why);
 
 #endif

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "bench/report_page.h"
+#include "bench/statistics.h"
 
 int page_method(const struct page *page)
 {
@@ -23,7 +24,7 @@ int page_method(const struct page *page)
 		"<p><b>Noisy.</b> The quartiles are further apart than %.0f %% of the median. Such numbers are shown "
 		"with "
 		"this mark, and a ring in charts: they tell the order of magnitude, and no more.</p>\n",
-		100 * DERIVE_NOISY);
+		100 * STATISTICS_NOISY);
 	fputs("<p><b>Growth.</b> A power of n is laid through the medians by least squares of their logarithms, "
 	      "weighted by "
 	      "how sure each is; the margin of the exponent holds in 90 of 100 cases. <i>Constant</i>: the exponent is "

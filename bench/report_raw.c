@@ -58,10 +58,8 @@ static int series(const struct page *page, const struct results_cell *cell, size
 	const struct results_series *s = &cell->series[i];
 	enum results_unit unit = page->results->workloads[cell->workload].unit;
 	struct spread value;
-	int rc = derive_spread(s->values, s->status == STATUS_MEASURED ? s->nvalues : 0, &value);
+	int rc = derive_spread(s, &value);
 
-	if (rc && rc != -ENODATA)
-		return rc;
 	fputs("<th scope=\"row\">", page->out);
 	text_escape(page->out, s->name);
 	page_lacks(page, s);

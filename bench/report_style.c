@@ -65,7 +65,7 @@ const char page_style[] =
 	".chart{display:block;width:100%;height:auto;color:var(--ink)}"
 	".blank{display:grid;place-items:center;min-height:8rem;margin:.4rem 0;border:1px dashed "
 	"var(--grid);border-radius:6px;"
-	"color:var(--quiet)}"
+	"color:var(--quiet);padding:8px 16px;text-align:center;font-size:.875rem;overflow-wrap:anywhere}"
 	".gaps{margin:.2rem 0;padding-left:1.1rem;color:var(--quiet);font-size:.8125rem;overflow-wrap:anywhere}"
 	/* raw numbers */
 	"summary{cursor:pointer}details.raw{margin:.5rem 0;padding:8px "

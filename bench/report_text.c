@@ -20,7 +20,7 @@ static struct text with_unit(double value, const char *unit)
 	double size = fabs(value);
 	int decimals = size < 9.995 ? 2 : size < 99.95 ? 1 : 0;
 
-	if (value == trunc(value))
+	if (fabs(value - round(value)) <= size * 1e-12)
 		decimals = 0;
 	if (size >= 1e6 || (size < 0.001 && size > 0))
 		snprintf(text.s, sizeof(text.s), "%.3g %s", value, unit);
@@ -82,15 +82,15 @@ static struct text grouped(uint64_t number)
 	return text;
 }
 
-static const char *counted(enum results_axis axis)
+const char *text_counted(enum results_axis axis)
 {
 	switch (axis) {
 	case AXIS_DIRTY:
-		return "page";
+		return " pages";
 	case AXIS_EXTENTS:
-		return "extent";
+		return " extents";
 	case AXIS_THREADS:
-		return "thread";
+		return " threads";
 	case AXIS_NONE:
 	case AXIS_SIZE:
 		break;
@@ -105,7 +105,10 @@ struct text text_parameter(uint64_t parameter, enum results_axis axis)
 	if (axis == AXIS_SIZE)
 		return text_value((double)parameter, UNIT_BYTES);
 	if (axis != AXIS_NONE)
-		snprintf(text.s, sizeof(text.s), "%.40s %s%s", number.s, counted(axis), parameter == 1 ? "" : "s");
+		snprintf(text.s, sizeof(text.s), "%.40s%s", number.s, text_counted(axis));
+	/* One of them has no "s". */
+	if (axis != AXIS_NONE && parameter == 1)
+		text.s[strlen(text.s) - 1] = 0;
 	return text;
 }
 

@@ -27,6 +27,8 @@ struct text text_law(const struct fit *fit, enum results_axis axis);
 
 /* What an axis counts: "size of the file", "edited pages" */
 const char *text_axis(enum results_axis axis);
+/* What is counted, behind a number: " pages"; empty for AXIS_SIZE and AXIS_NONE */
+const char *text_counted(enum results_axis axis);
 /* "not supported", "left out", "error", "measured" */
 const char *text_status(enum results_status status);
 

@@ -118,16 +118,13 @@ int view_measured(const struct view *view, size_t place, uint64_t parameter, siz
 		return -ENODATA;
 	*ret_status = series->status;
 	*ret_reason = series->reason;
-	if (series->status != STATUS_MEASURED)
-		return -ENODATA;
-	return derive_spread(series->values, series->nvalues, ret);
+	return derive_spread(series, ret);
 }
 
 int view_growth(const struct view *view, size_t place, size_t column, struct fit *ret)
 {
 	struct fit_point *points = calloc(view->nparameters + 1, sizeof(*points));
 	size_t n = 0;
-	int rc = 0;
 
 	if (!points)
 		return -ENOMEM;
@@ -136,16 +133,10 @@ int view_growth(const struct view *view, size_t place, size_t column, struct fit
 		enum results_status status;
 		const char *reason;
 
-		rc = view_measured(view, place, view->parameters[i], column, &s, &status, &reason);
-		if (!rc)
+		if (!view_measured(view, place, view->parameters[i], column, &s, &status, &reason))
 			points[n++] = (struct fit_point){(double)view->parameters[i], s.low, s.median, s.high, s.n};
-		else if (rc != -ENODATA)
-			break;
 	}
-	if (!rc || rc == -ENODATA) {
-		*ret = fit_growth(points, n);
-		rc = n ? 0 : -ENODATA;
-	}
+	*ret = fit_growth(points, n);
 	free(points);
-	return rc;
+	return n ? 0 : -ENODATA;
 }

@@ -16,17 +16,18 @@
 static int write_sample(const struct sample *sample, const char *dir)
 {
 	struct results *results = sample->make(SEED);
+	struct why why = {""};
 	char path[4096];
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s.html", dir, sample->name);
-	rc = report_html_write(results, path);
+	rc = report_html_write(results, path, &why);
 	if (rc)
-		fprintf(stderr, "%s: %s\n", path, report_last_error());
+		fprintf(stderr, "%s: %s\n", path, why.text);
 	if (!rc && results->nworkloads > 1) {
 		snprintf(path, sizeof(path), "%s/%s.svg", dir, sample->name);
-		if (report_chart_write(results, results->workloads[1].id, path))
-			fprintf(stderr, "%s: %s\n", path, report_last_error());
+		if (report_chart_write(results, results->workloads[1].id, path, &why))
+			fprintf(stderr, "%s: %s\n", path, why.text);
 	}
 	report_sample_drop(results);
 	return rc;
