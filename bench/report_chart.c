@@ -27,15 +27,53 @@
 #define CHARACTER 7.4
 #define SAMPLE 42
 
-/* How long a text will be, at most: UTF-8 has one first byte a character. */
-static double text_width(const char *text)
+/* Characters, of which each has one byte that does not go on with another. */
+static bool begins(char byte)
+{
+	return ((unsigned char)byte & 0xc0) != 0x80;
+}
+
+/* How long a text will be, at most, if letters are @wide. What is not ASCII may be twice as wide. */
+static double text_width(const char *text, double wide)
 {
 	double width = 0;
 
 	for (; text && *text; text++)
-		if (((unsigned char)*text & 0xc0) != 0x80)
-			width += CHARACTER;
+		if (begins(*text))
+			width += (unsigned char)*text < 0x80 ? wide : 2 * wide;
 	return width;
+}
+
+/* The text, or as much of it as has room. */
+static void write_text(FILE *out, const char *text, double wide, double room)
+{
+	char *part = strdup(text ? text : "");
+	size_t n = part ? strlen(part) : 0;
+	bool cut = false;
+
+	if (!part)
+		return;
+	while (n && text_width(part, wide) + (cut ? wide : 0) > room) {
+		do
+			n--;
+		while (n && !begins(part[n]));
+		part[n] = 0;
+		cut = true;
+	}
+	text_escape(out, part);
+	if (cut)
+		fputs("…", out);
+	free(part);
+}
+
+/* "write in place (not atomic)" */
+static char *label(const struct results_series *s)
+{
+	char *text;
+
+	if (!s->lacks)
+		return strdup(s->name);
+	return asprintf(&text, "%s (%s)", s->name, s->lacks) < 0 ? NULL : text;
 }
 
 /* Places the legend's entries in lines; writes them if @out. Returns the height. */
@@ -44,8 +82,8 @@ static double legend(const struct figure *figure, double top, FILE *out)
 	double x = MARGIN, y = top;
 
 	for (size_t i = 0; i < figure->view.ncolumns; i++) {
-		const struct results_series *s = figure->view.columns[i];
-		double width = SAMPLE + text_width(s->name) + (s->lacks ? text_width(s->lacks) + 3 * CHARACTER : 0);
+		char *text = label(figure->view.columns[i]);
+		double width = SAMPLE + text_width(text, CHARACTER);
 
 		if (x > MARGIN && x + width > WIDTH - MARGIN) {
 			x = MARGIN;
@@ -55,15 +93,11 @@ static double legend(const struct figure *figure, double top, FILE *out)
 			fprintf(out, "<g transform='translate(%.1f,%.1f)'>", x, y);
 			figure_write_sample(figure, i, out);
 			fprintf(out, "<text class='label' x='%d' y='10.5'>", SAMPLE);
-			text_escape(out, s->name);
-			if (s->lacks) {
-				fputs(" (", out);
-				text_escape(out, s->lacks);
-				fputs(")", out);
-			}
+			write_text(out, text, CHARACTER, WIDTH - 2 * MARGIN - SAMPLE);
 			fputs("</text></g>\n", out);
 		}
 		x += width + GAP;
+		free(text);
 	}
 	return y + LEGEND_LINE - top;
 }
@@ -97,12 +131,12 @@ static void write_title(const struct figure *figure, FILE *out)
 	const struct results *r = figure->view.results;
 
 	fprintf(out, "<text class='title' x='%d' y='32'>", MARGIN);
-	text_escape(out, view_workload(&figure->view)->title);
+	write_text(out, view_workload(&figure->view)->title, 10, WIDTH - 2 * MARGIN);
 	fprintf(out, "</text>\n<text class='quiet' x='%d' y='50'>", MARGIN);
-	text_escape(out, r->machine);
+	write_text(out, r->machine, CHARACTER, WIDTH * 0.5);
 	fputs(", Linux ", out);
-	text_escape(out, r->kernel);
-	fputs(", medians; bars are quartiles</text>\n", out);
+	write_text(out, r->kernel, CHARACTER, WIDTH * 0.2);
+	fputs(". Medians; bars are quartiles.</text>\n", out);
 }
 
 /* Charts are elements <svg> of a size of their own; a viewport places them. */
@@ -118,7 +152,7 @@ static void write_charts(const struct figure *figure, double top, FILE *out)
 			continue;
 		shown++;
 		fprintf(out, "<text class='place' x='%.0f' y='%.0f'>", x + 4, y + 14);
-		text_escape(out, figure->view.results->places[i].name);
+		write_text(out, figure->view.results->places[i].name, 9, CHART_WIDTH);
 		fprintf(out, "</text>\n<svg x='%.0f' y='%.0f' width='%d' height='%d'>%s</svg>\n", x, y + CAPTION,
 			CHART_WIDTH, CHART_HEIGHT, figure->svgs[i]);
 	}

@@ -114,16 +114,18 @@ struct text text_parameter(uint64_t parameter, enum results_axis axis)
 
 struct text text_tick(uint64_t parameter, enum results_axis axis)
 {
+	static const struct scale scales[] = {{1, ""},	   {1e3, "k"},	{1e6, "M"}, {1e9, "G"},
+					      {1e12, "T"}, {1e15, "P"}, {1e18, "E"}};
 	struct text text;
+	char *blank;
 
 	if (axis == AXIS_SIZE)
 		return text_value((double)parameter, UNIT_BYTES);
-	if (parameter >= 1000000 && parameter % 1000000 == 0)
-		snprintf(text.s, sizeof(text.s), "%lluM", (unsigned long long)(parameter / 1000000));
-	else if (parameter >= 1000 && parameter % 1000 == 0)
-		snprintf(text.s, sizeof(text.s), "%lluk", (unsigned long long)(parameter / 1000));
-	else
+	if (parameter < 1000000 && parameter % 1000)
 		return grouped(parameter);
+	text = scaled((double)parameter, scales, sizeof(scales) / sizeof(scales[0]), 1000);
+	blank = strchr(text.s, ' ');
+	memmove(blank, blank + 1, strlen(blank));
 	return text;
 }
 
