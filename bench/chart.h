@@ -15,8 +15,9 @@
 
 /* How a series looks, in charts and in their legends. */
 struct chart_style {
-	unsigned color;	  /* class "sN" */
-	unsigned shape;	  /* symbol "pN" */
+	unsigned color; /* class "sN" */
+	unsigned shape; /* symbol "pN" */
+	double size;
 	const char *dash; /* NULL for a solid line; lengths as in SVG */
 };
 

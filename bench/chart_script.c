@@ -156,8 +156,8 @@ static void write_series(const struct chart_series *s, size_t i, FILE *out)
 		snprintf(dash, sizeof(dash), "(%s)", s->style.dash);
 	fprintf(out, "$d%zu using 1:3:(0):($4-$3) with vectors nohead lw 2.5 lc rgb '" MARK_BAR "', ", i,
 		s->style.color);
-	fprintf(out, "$d%zu using 1:2 with linespoints lw 1.6 pt %u ps 0.62 dt %s lc rgb '" MARK_SERIES "', ", i,
-		s->style.shape, dash, s->style.color);
+	fprintf(out, "$d%zu using 1:2 with linespoints lw 1.6 pt %u ps %.2f dt %s lc rgb '" MARK_SERIES "', ", i,
+		s->style.shape, s->style.size, dash, s->style.color);
 }
 
 void chart_script(const struct chart *chart, FILE *out)

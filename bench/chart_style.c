@@ -62,6 +62,8 @@ struct chart_style chart_style(bool library, const char *lacks, size_t index)
 	return (struct chart_style){
 		.color = (unsigned)(index % COLORS) + (library ? 1 : 1 + COLORS),
 		.shape = library ? shape : shape - 1,
+		/* Where curves lie upon each other, the upper ones leave something of the lower ones to be seen. */
+		.size = 0.55 + 0.1 * (double)(index % COLORS),
 		.dash = library ? NULL
 			: lacks ? "1.5,3.5"
 				: "6,3.5",

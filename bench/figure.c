@@ -111,7 +111,7 @@ static int name_chart(const struct figure *f, size_t place, struct chart *chart)
 	return 0;
 }
 
-/* Baselines first: the library's curves are drawn above them. */
+/* Baselines first: the library's curves are drawn above them, and of each kind the first above the others. */
 static int make_chart(struct figure *f, size_t place)
 {
 	const struct results_workload *workload = view_workload(&f->view);
@@ -124,7 +124,7 @@ static int make_chart(struct figure *f, size_t place)
 	chart->series = calloc(f->view.ncolumns + 1, sizeof(*chart->series));
 	rc = chart->series ? name_chart(f, place, chart) : -ENOMEM;
 	for (int library = 0; library < 2; library++)
-		for (size_t i = 0; i < f->view.ncolumns && !rc; i++)
+		for (size_t i = f->view.ncolumns; i-- > 0 && !rc;)
 			if (f->view.columns[i]->library == library)
 				rc = add_series(f, place, i, chart);
 	return rc;

@@ -134,11 +134,14 @@ static double student(size_t freedom)
 	return freedom - 1 < sizeof(t) / sizeof(t[0]) ? t[freedom - 1] : 1.7;
 }
 
-static double margin_of(const struct line *line, size_t n)
+static double margin_by_noise(const struct line *line)
 {
-	double by_scatter = student(n - 2) * line->error * sqrt(line->chi2 / (double)(n - 2));
+	return 1.645 * line->error;
+}
 
-	return fmax(1.645 * line->error, by_scatter);
+static double margin_by_scatter(const struct line *line, size_t n)
+{
+	return student(n - 2) * line->error * sqrt(line->chi2 / (double)(n - 2));
 }
 
 /* Logarithm of a constant plus a multiple of x */
@@ -147,13 +150,22 @@ static double on_bend(const double *model, double x)
 	return log(model[0] + model[1] * exp(x));
 }
 
-/*
- * Least squares of the relative distances. True if both parts count within the range; @ret_bend is
- * where they are equal.
- */
+/* Whether both parts were seen: each is the larger one at two points at least, or nearly so. */
+static bool shows_both(const struct sample *s, size_t n, double bend)
+{
+	size_t below = 0, above = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		below += exp(s[i].x) < bend * 1.5;
+		above += exp(s[i].x) > bend / 1.5;
+	}
+	return below > 1 && above > 1;
+}
+
+/* Least squares of the relative distances. True if both parts were seen; @ret_bend is where they are equal. */
 static bool lay_bend(const struct sample *s, size_t n, double *ret_bend, double *ret_chi2)
 {
-	double aa = 0, ab = 0, bb = 0, a = 0, b = 0, low = s[0].x, high = s[0].x, det, model[2], rms;
+	double aa = 0, ab = 0, bb = 0, a = 0, b = 0, det, model[2], rms;
 
 	for (size_t i = 0; i < n; i++) {
 		double c = 1 / (s[i].sigma * exp(s[i].y)), d = c * exp(s[i].x), y = 1 / s[i].sigma;
@@ -163,8 +175,6 @@ static bool lay_bend(const struct sample *s, size_t n, double *ret_bend, double 
 		bb += d * d;
 		a += c * y;
 		b += d * y;
-		low = fmin(low, s[i].x);
-		high = fmax(high, s[i].x);
 	}
 	det = aa * bb - ab * ab;
 	if (!(det > 0) || !isfinite(det))
@@ -175,7 +185,7 @@ static bool lay_bend(const struct sample *s, size_t n, double *ret_bend, double 
 		return false;
 	*ret_bend = model[0] / model[1];
 	judge(s, n, on_bend, model, ret_chi2, &rms);
-	return log(*ret_bend) > low + log(2) && log(*ret_bend) < high - log(2);
+	return shows_both(s, n, *ret_bend);
 }
 
 static bool bends(const struct sample *s, size_t n, const struct line *line, double *ret_bend)
@@ -214,13 +224,13 @@ struct fit fit_growth(const struct fit_point *points, size_t n)
 		fit.why = "the range is too small";
 	if (fit.why)
 		return fit;
-	fit.margin = margin_of(&line, n);
+	fit.margin = fmax(margin_by_noise(&line), margin_by_scatter(&line, n));
 	if (bends(samples, n, &line, &fit.bend))
 		fit.law = FIT_BEND;
-	else if (fit.margin > MARGIN_MAX)
+	else if (margin_by_noise(&line) > MARGIN_MAX)
 		fit.why = "too much noise";
-	else if (line.rms > log(MISFIT_MAX))
-		fit.why = "no simple law";
+	else if (fit.margin > MARGIN_MAX || line.rms > log(MISFIT_MAX))
+		fit.why = "no simple law fits";
 	else if (rises_little(&fit, range))
 		fit.law = FIT_CONSTANT;
 	else if (fabs(fit.slope - 1) <= SAME_SLOPE)

@@ -20,7 +20,7 @@
 #define MARGIN 20
 #define GAP 16
 #define WIDTH (2 * CHART_WIDTH + GAP + 2 * MARGIN)
-#define TITLE_HEIGHT 58
+#define TITLE_HEIGHT 66
 #define LEGEND_LINE 21
 #define CAPTION 22
 /* Of a character of the legend, which is set in a font that is not known here */
@@ -136,7 +136,7 @@ static void write_title(const struct figure *figure, FILE *out)
 	write_text(out, r->machine, CHARACTER, WIDTH * 0.5);
 	fputs(", Linux ", out);
 	write_text(out, r->kernel, CHARACTER, WIDTH * 0.2);
-	fputs(". Medians; bars are quartiles.</text>\n", out);
+	fputs(". Medians; bars are quartiles, rings mark noise.</text>\n", out);
 }
 
 /* Charts are elements <svg> of a size of their own; a viewport places them. */

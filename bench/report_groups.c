@@ -233,77 +233,48 @@ static void row_head(const struct page *page, const struct results_series *serie
 	fputs("</th>", page->out);
 }
 
-/* No minus before what is 0 when rounded. */
-static struct text exponent(const struct fit *growth)
+/* Of a workload without an axis the values, else those at one parameter, and how they grow. */
+static void write_caption(const struct view *view, char *caption, size_t n)
 {
-	double slope = growth->slope > -0.005 && growth->slope < 0 ? 0 : growth->slope;
-	struct text text;
+	enum results_axis axis = view_workload(view)->axis;
 
-	snprintf(text.s, sizeof(text.s), "%.2f\u00a0±\u00a0%.2f", slope, growth->margin);
-	return text;
+	if (axis == AXIS_NONE)
+		snprintf(caption, n, "Medians, and how many times that of the baseline.");
+	else
+		snprintf(caption, n,
+			 "Medians at %s, how many times that of the baseline, and how they grow with the %s: found by "
+			 "fitting.",
+			 text_parameter(view_typical(view), axis).s,
+			 axis == AXIS_SIZE ? "size of the file" : text_counted(axis) + 1);
 }
 
-static int growth_cell(const struct page *page, const struct view *view, size_t place, size_t column)
+static int table_row(const struct page *page, struct notes *notes, const struct view *view, size_t column)
 {
-	struct fit growth;
-	int rc = view_growth(view, place, column, &growth);
-
-	if (rc == -ENODATA)
-		fputs("<td class=\"none\">not measured</td>", page->out);
-	if (rc)
-		return rc == -ENODATA ? 0 : rc;
-	fprintf(page->out, "<td%s>%s", growth.law == FIT_UNCLEAR ? " class=\"none\"" : "",
-		text_law(&growth, view_workload(view)->axis).s);
-	if (growth.margin > 0 && growth.law != FIT_BEND)
-		fprintf(page->out, "<span class=\"sub\">%s</span>", exponent(&growth).s);
-	fputs("</td>", page->out);
-	return 0;
-}
-
-static int growth_table(const struct page *page, const struct view *view)
-{
-	char caption[192];
 	int rc = 0;
 
-	snprintf(caption, sizeof(caption),
-		 "How the median grows with n, the %s, found by fitting; below, the exponent of n and its margin.",
-		 view_workload(view)->axis == AXIS_THREADS ? "number of threads"
-		 : view_workload(view)->axis == AXIS_SIZE  ? "size of the file"
-		 : view_workload(view)->axis == AXIS_DIRTY ? "number of edited pages"
-							   : "number of extents");
-	page_open_table(page, caption, "Growth");
-	page_place_heads(page, "Series");
-	fputs("<tbody>\n", page->out);
-	for (size_t i = 0; i < view->ncolumns && !rc; i++) {
-		row_head(page, view->columns[i]);
-		for (size_t k = 0; k < page->results->nplaces && !rc; k++)
-			rc = growth_cell(page, view, k, i);
-		fputs("</tr>\n", page->out);
+	row_head(page, view->columns[column]);
+	for (size_t i = 0; i < page->results->nplaces && !rc; i++) {
+		fputs("<td>", page->out);
+		rc = page_measurement(page, notes, view, i, view_typical(view), column, true);
+		fputs("</td>", page->out);
 	}
-	fputs("</tbody>\n", page->out);
-	page_close_table(page);
+	fputs("</tr>\n", page->out);
 	return rc;
 }
 
-static int values_table(const struct page *page, const struct view *view)
+static int table(const struct page *page, const struct view *view)
 {
-	struct text typical = text_parameter(view_typical(view), view_workload(view)->axis);
-	char prefix[32], caption[160];
+	char prefix[32], caption[192];
 	struct notes notes = {.prefix = prefix};
 	int rc = 0;
 
 	snprintf(prefix, sizeof(prefix), "w%zu-note", view->workload);
-	snprintf(caption, sizeof(caption), "Medians%s%s, and how many times that of the baseline.",
-		 typical.s[0] ? " at " : "", typical.s);
+	write_caption(view, caption, sizeof(caption));
 	page_open_table(page, caption, "Values");
 	page_place_heads(page, "Series");
 	fputs("<tbody>\n", page->out);
-	for (size_t i = 0; i < view->ncolumns && !rc; i++) {
-		row_head(page, view->columns[i]);
-		for (size_t k = 0; k < page->results->nplaces && !rc; k++)
-			rc = page_measurement(page, &notes, view, k, view_typical(view), i, NULL);
-		fputs("</tr>\n", page->out);
-	}
+	for (size_t i = 0; i < view->ncolumns && !rc; i++)
+		rc = table_row(page, &notes, view, i);
 	fputs("</tbody>\n", page->out);
 	page_close_table(page);
 	page_close_notes(page, &notes);
@@ -315,23 +286,20 @@ static int values_table(const struct page *page, const struct view *view)
 static int body(const struct page *page, const struct figure *figure)
 {
 	const struct view *view = &figure->view;
-	int rc;
+	int rc = 0;
 
 	if (!view->nparameters) {
 		fputs("<p class=\"alert\">Not measured in this run.</p>\n", page->out);
 		return 0;
 	}
-	if (view_workload(view)->axis == AXIS_NONE)
-		return values_table(page, view);
-	if (!page->complaint[0]) {
+	if (view_workload(view)->axis != AXIS_NONE && !page->complaint[0]) {
 		rc = charts(page, figure);
-		return rc ? rc : growth_table(page, view);
+	} else if (view_workload(view)->axis != AXIS_NONE) {
+		fputs("<p class=\"alert\">No charts: ", page->out);
+		text_escape(page->out, page->complaint);
+		fputs(".</p>\n", page->out);
 	}
-	fputs("<p class=\"alert\">No charts: ", page->out);
-	text_escape(page->out, page->complaint);
-	fputs(".</p>\n", page->out);
-	rc = values_table(page, view);
-	return rc ? rc : growth_table(page, view);
+	return rc ? rc : table(page, view);
 }
 
 static int workload(const struct page *page, size_t i)

@@ -49,7 +49,7 @@ static void facts(const struct page *page)
 
 static void cell(const struct page *page, const char *text)
 {
-	fputs("<td>", page->out);
+	fputs("<td class=\"wide\">", page->out);
 	text_escape(page->out, text);
 	fputs("</td>", page->out);
 }

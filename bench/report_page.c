@@ -59,11 +59,6 @@ void page_lacks(const struct page *page, const struct results_series *series)
 	fputs("</span>", page->out);
 }
 
-void page_flag(const struct page *page, const char *text)
-{
-	fprintf(page->out, " <span class=\"flag\">%s</span>", text);
-}
-
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? !strcmp(a, b) : a == b;
@@ -114,52 +109,67 @@ void page_close_notes(const struct page *page, struct notes *notes)
 	*notes = (struct notes){.prefix = notes->prefix};
 }
 
-static void marks(const struct page *page, const struct results_cell *cell, size_t series, const struct spread *value)
+void page_marks(const struct page *page, const struct results_cell *cell, size_t series, const struct spread *value)
 {
+	const struct results_workload *workload = &page->results->workloads[cell->workload];
+
 	if (derive_is_noisy(value))
-		page_flag(page, "noisy");
+		fputs(" <span class=\"flag\">noisy</span>", page->out);
 	if (series == 0 && derive_misses_bar(cell) == 1)
-		page_flag(page, "over its bar");
+		fprintf(page->out, " <span class=\"flag\">over its bar of %s</span>",
+			cell->reference < cell->nseries ? text_ratio(cell->bar).s
+							: text_value(cell->bar, workload->unit).s);
 }
 
-static void measured(const struct page *page, const struct view *view, const struct results_cell *cell, size_t series,
-		     const struct spread *value, const struct fit *growth)
+/* The exponent; no minus before what is 0 when rounded. */
+static struct text exponent(const struct fit *growth)
 {
-	const struct results_workload *workload = view_workload(view);
+	double slope = growth->slope > -0.005 && growth->slope < 0 ? 0 : growth->slope;
+	struct text text;
+
+	snprintf(text.s, sizeof(text.s), "exponent %.2f\u00a0±\u00a0%.2f", slope, growth->margin);
+	return text;
+}
+
+static void growth(const struct page *page, const struct view *view, size_t place, size_t column, bool exact)
+{
+	struct fit fit;
+
+	if (view_workload(view)->axis == AXIS_NONE || view->nparameters < 2 || view_growth(view, place, column, &fit))
+		return;
+	fprintf(page->out, "<span class=\"sub\">%s</span>", text_law(&fit, view_workload(view)->axis).s);
+	if (exact && fit.margin > 0 && fit.law != FIT_BEND)
+		fprintf(page->out, "<span class=\"sub\">%s</span>", exponent(&fit).s);
+}
+
+static void ratio(const struct page *page, const struct results_cell *cell, size_t series)
+{
 	struct spread ratio;
 
-	fprintf(page->out, "<b>%s</b>", text_value(value->median, workload->unit).s);
-	marks(page, cell, series, value);
-	fputs("<span class=\"sub\">", page->out);
-	if (!derive_ratio(cell, series, &ratio)) {
-		fputs(text_ratio(ratio.median).s, page->out);
-		if (growth)
-			fputs(" · ", page->out);
-	} else if (series == cell->reference) {
-		fputs("the baseline", page->out);
-	}
-	if (growth)
-		fputs(text_law(growth, workload->axis).s, page->out);
-	fputs("</span>", page->out);
+	if (!derive_ratio(cell, series, &ratio))
+		fprintf(page->out, " <span class=\"ratio\">%s</span>", text_ratio(ratio.median).s);
+	else if (series == cell->reference)
+		fputs(" <span class=\"ratio\">the baseline</span>", page->out);
 }
 
 int page_measurement(const struct page *page, struct notes *notes, const struct view *view, size_t place,
-		     uint64_t parameter, size_t column, const struct fit *growth)
+		     uint64_t parameter, size_t column, bool exact)
 {
 	const struct results_cell *cell = view_cell(view, place, parameter);
 	enum results_status status;
 	const char *reason;
 	struct spread value;
-	int rc = view_measured(view, place, parameter, column, &value, &status, &reason);
+	int rc = 0;
 
-	if (!rc) {
-		fputs("<td>", page->out);
-		measured(page, view, cell, view_series(view, cell, column), &value, growth);
-	} else if (rc == -ENODATA) {
-		fprintf(page->out, "<td class=\"none\">%s",
+	if (!view_measured(view, place, parameter, column, &value, &status, &reason)) {
+		fprintf(page->out, "<b>%s</b>", text_value(value.median, view_workload(view)->unit).s);
+		ratio(page, cell, view_series(view, cell, column));
+		page_marks(page, cell, view_series(view, cell, column), &value);
+	} else {
+		fprintf(page->out, "<span class=\"none\">%s</span>",
 			status == STATUS_MEASURED ? "no value" : text_status(status));
 		rc = reason ? page_note(page, notes, text_status(status), reason) : 0;
 	}
-	fputs("</td>", page->out);
+	growth(page, view, place, column, exact);
 	return rc;
 }

@@ -44,8 +44,8 @@ void page_place_heads(const struct page *page, const char *first);
 
 /* " (not atomic)" */
 void page_lacks(const struct page *page, const struct results_series *series);
-/* A small mark behind a number */
-void page_flag(const struct page *page, const char *text);
+/* What there is to be said of a series' values: that they are noisy, or over the bar */
+void page_marks(const struct page *page, const struct results_cell *cell, size_t series, const struct spread *value);
 
 /*
  * Reasons that are told below a table, each once, and referred to by number.
@@ -62,10 +62,10 @@ int page_note(const struct page *page, struct notes *notes, const char *status, 
 void page_close_notes(const struct page *page, struct notes *notes);
 
 /*
- * The content of a table's cell for what there is of a column at a place and parameter: the median, the ratio,
- * marks; or why there is none.
+ * What there is of a column at a place and parameter: the median, the ratio, marks, how it grows, and if @exact by
+ * which exponent; or why there is none. -ENOMEM or 0.
  */
 int page_measurement(const struct page *page, struct notes *notes, const struct view *view, size_t place,
-		     uint64_t parameter, size_t column, const struct fit *growth);
+		     uint64_t parameter, size_t column, bool exact);
 
 #endif

@@ -75,10 +75,8 @@ static int series(const struct page *page, const struct results_cell *cell, size
 		fputs("<td class=\"wide\">", page->out);
 	}
 	status(page, s->status, s->reason);
-	if (!rc && derive_is_noisy(&value))
-		page_flag(page, "noisy");
-	if (!rc && !i && derive_misses_bar(cell) == 1)
-		page_flag(page, "over its bar");
+	if (!rc)
+		page_marks(page, cell, i, &value);
 	fputs("</td></tr>\n", page->out);
 	return 0;
 }

@@ -52,32 +52,67 @@ static void row_head(const struct page *page, const struct view *view, size_t co
 	fputs("</span></th>", page->out);
 }
 
-static int row(const struct page *page, struct notes *notes, const struct view *view, size_t column)
+/*
+ * The column to show at a place: the library's first that was measured there, since that is
+ * the order of preference; without any, the first.
+ */
+static size_t choose_column(const struct view *view, size_t place)
 {
-	bool grows = view_workload(view)->axis != AXIS_NONE && view->nparameters > 1;
-	int rc = 0;
+	size_t first = view->ncolumns;
 
-	row_head(page, view, column);
-	for (size_t i = 0; i < page->results->nplaces && !rc; i++) {
-		struct fit growth;
+	for (size_t i = 0; i < view->ncolumns; i++) {
+		struct spread value;
+		enum results_status status;
+		const char *reason;
 
-		rc = view_growth(view, i, column, &growth);
-		if (!rc || rc == -ENODATA)
-			rc = page_measurement(page, notes, view, i, view_typical(view), column,
-					      grows && !rc ? &growth : NULL);
+		if (!view->columns[i]->library)
+			continue;
+		if (!view_measured(view, place, view_typical(view), i, &value, &status, &reason))
+			return i;
+		if (first == view->ncolumns)
+			first = i;
 	}
-	fputs("</tr>\n", page->out);
+	return first;
+}
+
+static size_t first_column(const struct view *view)
+{
+	size_t i = 0;
+
+	while (i < view->ncolumns && !view->columns[i]->library)
+		i++;
+	return i;
+}
+
+/* Where it is another series than the one that the row names, the cell does. */
+static int cell(const struct page *page, struct notes *notes, const struct view *view, size_t place)
+{
+	size_t column = choose_column(view, place);
+	int rc;
+
+	fputs("<td>", page->out);
+	if (column != first_column(view)) {
+		fputs("<span class=\"sub\">", page->out);
+		text_escape(page->out, view->columns[column]->name);
+		page_lacks(page, view->columns[column]);
+		fputs("</span>", page->out);
+	}
+	rc = page_measurement(page, notes, view, place, view_typical(view), column, false);
+	fputs("</td>", page->out);
 	return rc;
 }
 
 /* Workloads in which the library does not take part are in the charts only. */
-static int rows(const struct page *page, struct notes *notes, const struct view *view)
+static int row(const struct page *page, struct notes *notes, const struct view *view)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < view->ncolumns && !rc; i++)
-		if (view->columns[i]->library)
-			rc = row(page, notes, view, i);
+	if (!view->nparameters || first_column(view) == view->ncolumns)
+		return 0;
+	row_head(page, view, first_column(view));
+	for (size_t i = 0; i < page->results->nplaces && !rc; i++)
+		rc = cell(page, notes, view, i);
+	fputs("</tr>\n", page->out);
 	return rc;
 }
 
@@ -91,8 +126,8 @@ static int group(const struct page *page, struct notes *notes, size_t first)
 	text_escape(page->out, results->workloads[first].group);
 	fputs("</span></th></tr>\n", page->out);
 	for (size_t i = first; i < results->nworkloads && !rc; i++)
-		if (page_same_group(results, i, first) && page->figures[i].view.nparameters)
-			rc = rows(page, notes, &page->figures[i].view);
+		if (page_same_group(results, i, first))
+			rc = row(page, notes, &page->figures[i].view);
 	fputs("</tbody>\n", page->out);
 	return rc;
 }
