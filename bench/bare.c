@@ -66,6 +66,18 @@ int bare_map(int fd, uint64_t size, int protection, int flags, char **ret)
 	return 0;
 }
 
+int bare_read_all(int fd, char *buffer, uint64_t size)
+{
+	for (uint64_t at = 0; at < size;) {
+		ssize_t n = read(fd, buffer + at, size - at);
+
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
 int bare_write_all(int fd, const char *data, uint64_t size)
 {
 	while (size) {

@@ -23,6 +23,7 @@ int bare_copy(int from, int to);
 int bare_image(const char *dir, const char *path, int (*make)(int from, int to));
 
 int bare_map(int fd, uint64_t size, int protection, int flags, char **ret);
+int bare_read_all(int fd, char *buffer, uint64_t size);
 int bare_write_all(int fd, const char *data, uint64_t size);
 int bare_write_pages(int fd, const char *base, const uint64_t *pages, unsigned count);
 /* Gives @fd, which has none, the name @path at once; flushes the directory. */

@@ -92,7 +92,7 @@ static int make_files(struct plan *plan, const struct results_cell *cell)
 	bool own = plan->workload->own_files;
 	const char *path;
 	int rc = pool_make_room(plan->place->pool, plan->place, &plan->shape, own ? count_measured(cell) : 0,
-				shape_room(&plan->shape), &plan->why);
+				shape_size(&plan->shape), &plan->why);
 
 	for (unsigned i = 0; !rc && i < cell->nseries; i++) {
 		if (cell->series[i].status != STATUS_MEASURED)

@@ -189,6 +189,11 @@ void pages_edit(char *base, const uint64_t *pages, unsigned count, uint64_t valu
 		memcpy(base + pages[i] * PAGE, &value, sizeof(value));
 }
 
+bool page_differs(const char *a, const char *b)
+{
+	return memcmp(a, b, PAGE) != 0;
+}
+
 unsigned pages_read(const char *base, uint64_t size)
 {
 	const volatile char *p = base;

@@ -31,6 +31,9 @@ int pages_pick(const struct job *job, uint64_t *state, uint64_t *ret_pages);
 /* Stores into each of them. */
 void pages_edit(char *base, const uint64_t *pages, unsigned count, uint64_t value);
 
+/* Whether any byte does. */
+bool page_differs(const char *a, const char *b);
+
 /* A byte of every page, so that all are mapped. */
 unsigned pages_read(const char *base, uint64_t size);
 /* Every word of it. */

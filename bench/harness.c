@@ -41,6 +41,18 @@ static bool stopped(const struct side *s)
 	return s->job->stopped && s->job->stopped();
 }
 
+/* The files of a run have names that tell nobody anything, and differ from cell to cell. */
+static void unname(char *text, const char *path)
+{
+	size_t n = strlen(path);
+	char *found;
+
+	while ((found = strstr(text, path))) {
+		memcpy(found, "FILE", 4);
+		memmove(found + 4, found + n, strlen(found + n) + 1);
+	}
+}
+
 /* Takes the contender out of the cell, and tells why. */
 static void give_up(struct side *s, int rc)
 {
@@ -53,6 +65,8 @@ static void give_up(struct side *s, int rc)
 	if (!reason[0] && job->contender->library && snapmap_last_error()[0])
 		reason = snapmap_last_error();
 	results_set(&s->series->reason, reason[0] ? reason : strerror(-rc));
+	if (s->series->reason)
+		unname(s->series->reason, job->path);
 }
 
 static void start_side(struct side *s)

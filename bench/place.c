@@ -165,7 +165,7 @@ static void list_features(struct place *p)
 
 /* ---- room ---- */
 
-static uint64_t available_memory(void)
+uint64_t place_memory(void)
 {
 	FILE *f = fopen("/proc/meminfo", "re");
 	unsigned long long kib = 0;
@@ -189,7 +189,7 @@ uint64_t place_room(const struct place *p)
 		room = (uint64_t)st.f_bavail * st.f_frsize;
 	if (!p->in_memory)
 		return room;
-	memory = available_memory() / 4 * 3;
+	memory = place_memory() / 4 * 3;
 	return room < memory ? room : memory;
 }
 

@@ -46,6 +46,8 @@ void place_close(struct place *place);
 /* NULL if it works here, else why not. */
 const char *place_lacks_source(const struct place *place, uint32_t source);
 const char *place_lacks_strategy(const struct place *place, uint32_t strategy);
+/* Bytes of memory that are not in use. */
+uint64_t place_memory(void);
 /* Bytes that can be written here. */
 uint64_t place_room(const struct place *place);
 

@@ -24,6 +24,9 @@
 /* A quick run ends within a minute: this is for all places, in seconds, making them aside. */
 #define QUICK_SECONDS 45.0
 
+/* Bars want their rounds; but those of cells where one takes long are fewer. */
+#define BARS_SECONDS 30.0
+
 /* Seconds for a cell, and seconds from which on a series is left out. */
 static const struct {
 	const char *name;
@@ -128,6 +131,11 @@ static int add_workload(struct run *r, const struct workload *w)
 	if (!result || results_set(&result->id, w->id) || results_set(&result->title, w->title) ||
 	    results_set(&result->description, w->description) || results_set(&result->group, w->group))
 		return -ENOMEM;
+	if (w->remark) {
+		free(result->description);
+		if (asprintf(&result->description, "%s %s", w->description, w->remark()) < 0)
+			return (result->description = NULL, -ENOMEM);
+	}
 	result->axis = w->axis;
 	result->unit = w->unit;
 	return 0;
@@ -174,7 +182,9 @@ static struct effort effort_for(const struct run *r, const struct item *item)
 
 	if (o->rounds) {
 		e.rounds = o->rounds;
-	} else if (!o->bars) {
+	} else if (o->bars) {
+		e.budget = BARS_SECONDS;
+	} else {
 		e.budget = modes[o->level].budget;
 		e.limit = modes[o->level].limit;
 	}

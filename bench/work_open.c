@@ -129,31 +129,23 @@ static int run_copy(void *state, double *ret)
 	return open_image((const struct job *)state, bare_copy, false, ret);
 }
 
-static int read_all(int fd, char *buffer, uint64_t size)
-{
-	for (uint64_t at = 0; at < size;) {
-		ssize_t n = read(fd, buffer + at, size - at);
-
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		at += (uint64_t)n;
-	}
-	return 0;
-}
-
 /* Into memory that is fresh from the system, as a program that reads a file once has it. */
 static int run_read(void *state, double *ret)
 {
 	const struct job *job = (const struct job *)state;
-	double begin = clock_now();
-	int fd = bare_check(open(job->path, O_RDONLY | O_CLOEXEC)), rc;
+	double begin;
 	char *buffer;
+	int fd, rc;
 
+	if (job->size > place_memory() / 2)
+		return why_set(job->why, -ENOSPC, "there is too little memory to read all into");
+	begin = clock_now();
+	fd = bare_check(open(job->path, O_RDONLY | O_CLOEXEC));
 	if (fd < 0)
 		return fd;
 	rc = bare_map(-1, job->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, &buffer);
 	if (!rc) {
-		rc = read_all(fd, buffer, job->size);
+		rc = bare_read_all(fd, buffer, job->size);
 		munmap(buffer, job->size);
 	}
 	close(fd);

@@ -114,6 +114,7 @@ struct point {
 /**
  * struct workload - what is done, and how often
  * @id: and @title, @description, @group, @axis, @unit: see struct results_workload
+ * @remark: one more sentence for the description, about this run; may be NULL
  * @points: along the axis, @npoints of them
  * @contenders: side by side; at most CONTENDERS_MAX, @ncontenders. A bar is for the
  *	first; the others are compared with the first baseline.
@@ -132,6 +133,7 @@ struct point {
  */
 struct workload {
 	const char *id, *title, *description, *group;
+	const char *(*remark)(void);
 	enum results_axis axis;
 	enum results_unit unit;
 	const struct point *points;
