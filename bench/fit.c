@@ -229,8 +229,10 @@ struct fit fit_growth(const struct fit_point *points, size_t n)
 		fit.law = FIT_BEND;
 	else if (margin_by_noise(&line) > MARGIN_MAX)
 		fit.why = "too much noise";
-	else if (fit.margin > MARGIN_MAX || line.rms > log(MISFIT_MAX))
+	else if (line.rms > log(MISFIT_MAX))
 		fit.why = "no simple law fits";
+	else if (fit.margin > MARGIN_MAX)
+		fit.why = "too few points for their scatter";
 	else if (rises_little(&fit, range))
 		fit.law = FIT_CONSTANT;
 	else if (fabs(fit.slope - 1) <= SAME_SLOPE)

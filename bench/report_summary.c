@@ -134,6 +134,10 @@ static int group(const struct page *page, struct notes *notes, size_t first)
 
 int page_summary(const struct page *page)
 {
+	static const char caption[] =
+		"What the library takes: the median of all rounds; how many times that of the baseline; and how it "
+		"grows, found by fitting. Of several ways it is the first that works at the place; the others are "
+		"below.";
 	struct notes notes = {.prefix = "note"};
 	int rc = 0;
 
@@ -142,11 +146,7 @@ int page_summary(const struct page *page)
 		fputs("<p class=\"alert\">Nothing was measured.</p></section>\n", page->out);
 		return 0;
 	}
-	page_open_table(
-		page,
-		"What the library takes: the median of all rounds; how many times that of the baseline; and how "
-		"it grows with what the operation is about, found by fitting.",
-		"Summary");
+	page_open_table(page, caption, "Summary");
 	page_place_heads(page, "Operation");
 	for (size_t i = 0; i < page->results->nworkloads && !rc; i++)
 		if (page_begins_group(page->results, i))
