@@ -158,11 +158,35 @@ static void write_charts(const struct figure *figure, double top, FILE *out)
 	}
 }
 
+/* Where there is no chart: it is said, and the report says why. */
+static void write_blanks(const struct figure *figure, double y, FILE *out)
+{
+	const struct results *r = figure->view.results;
+	char *text;
+	size_t n, blanks = 0;
+	FILE *list = open_memstream(&text, &n);
+
+	if (!list)
+		return;
+	for (size_t i = 0; i < r->nplaces; i++)
+		if (!figure->svgs[i])
+			fprintf(list, "%s%s", blanks++ ? ", " : "Not measured at ", r->places[i].name);
+	if (fclose(list) || !blanks) {
+		free(text);
+		return;
+	}
+	fprintf(out, "<text class='quiet' x='%d' y='%.0f'>", MARGIN + 4, y);
+	write_text(out, text, CHARACTER, WIDTH - 2 * MARGIN);
+	fputs("</text>\n", out);
+	free(text);
+}
+
 static void write_drawing(const struct figure *figure, FILE *out)
 {
 	double charts_top = TITLE_HEIGHT + legend(figure, TITLE_HEIGHT, NULL) + 14;
 	double rows = ceil((double)count_charts(figure) / 2);
-	double height = charts_top + rows * (CHART_HEIGHT + CAPTION + GAP) - GAP + MARGIN;
+	double charts_end = charts_top + rows * (CHART_HEIGHT + CAPTION + GAP) - GAP;
+	double height = charts_end + MARGIN + (count_charts(figure) < figure->view.results->nplaces ? LEGEND_LINE : 0);
 
 	fprintf(out,
 		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %.0f' width='%d' height='%.0f' "
@@ -177,6 +201,7 @@ static void write_drawing(const struct figure *figure, FILE *out)
 	write_title(figure, out);
 	legend(figure, TITLE_HEIGHT, out);
 	write_charts(figure, charts_top, out);
+	write_blanks(figure, charts_end + LEGEND_LINE, out);
 	fputs("</g></svg>\n", out);
 }
 

@@ -148,7 +148,8 @@ static int is_one_gap(const struct figure *figure, size_t place, struct gap *ret
 {
 	const struct view *view = &figure->view;
 
-	for (size_t i = 0; i < view->ncolumns; i++)
+	/* Cells that were not measured may have no series, and are a gap all the same. */
+	for (size_t i = 0; !i || i < view->ncolumns; i++)
 		for (size_t k = 0; k < view->nparameters; k++) {
 			struct gap gap;
 			int found = find_gap(figure, place, i, view->parameters[k], &gap);
@@ -160,7 +161,7 @@ static int is_one_gap(const struct figure *figure, size_t place, struct gap *ret
 			else if (!same_gap(&gap, ret))
 				return 0;
 		}
-	return view->ncolumns > 0;
+	return 1;
 }
 
 static int gaps(const struct page *page, const struct figure *figure, size_t place)
@@ -215,7 +216,8 @@ static int charts(const struct page *page, const struct figure *figure)
 {
 	int rc = 0;
 
-	legend(page, figure);
+	if (figure->view.ncolumns)
+		legend(page, figure);
 	fputs("<div class=\"charts\">\n", page->out);
 	for (size_t i = 0; i < page->results->nplaces && !rc; i++)
 		rc = chart(page, figure, i);
@@ -299,7 +301,7 @@ static int body(const struct page *page, const struct figure *figure)
 		text_escape(page->out, page->complaint);
 		fputs(".</p>\n", page->out);
 	}
-	return rc ? rc : table(page, view);
+	return rc || !view->ncolumns ? rc : table(page, view);
 }
 
 static int workload(const struct page *page, size_t i)

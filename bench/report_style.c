@@ -80,7 +80,8 @@ const char page_style[] =
 	/* wide screens keep the names of rows in sight */
 	"@media (min-width:40rem){tbody "
 	"th[scope=row]:first-child{position:sticky;left:0;background:var(--paper);z-index:1}}"
-	"@media print{body{font-size:10pt}header,main,footer{max-width:none;padding:0}.scroll{overflow:visible}"
-	"table{font-size:8pt}th,td{padding:3px 6px;min-width:0 !important}nav{display:none}"
-	".charts{grid-template-columns:repeat(3,1fr)}a{color:inherit;text-decoration:none}article{break-inside:auto}h2,"
-	"h3{break-after:avoid}}\n";
+	"@media print{body{font-size:10pt;background:none}header,main,footer{max-width:none;padding:0}nav{display:none}"
+	"article,details.raw,.scroll,.facts{border-radius:0}.scroll{overflow:visible}table{font-size:8pt}"
+	"th,td{padding:3px 6px;min-width:0 !important}tr,figure{break-inside:avoid}"
+	".sub,caption,thead th,.notes,.gaps,.heading th{font-size:7pt;line-height:1.3}"
+	".charts{grid-template-columns:1fr 1fr}a{color:inherit;text-decoration:none}h2,h3{break-after:avoid}}\n";

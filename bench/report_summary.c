@@ -29,6 +29,20 @@ static const char *reference_of(const struct view *view, uint64_t parameter, boo
 	return name;
 }
 
+static void row_title(const struct page *page, const struct view *view)
+{
+	fprintf(page->out, "<tr><th scope=\"row\"><a href=\"#w%zu\">", view->workload);
+	text_escape(page->out, view_workload(view)->title);
+	fputs("</a>", page->out);
+}
+
+static void blank_row(const struct page *page, const struct view *view)
+{
+	row_title(page, view);
+	fprintf(page->out, "</th><td class=\"none\" colspan=\"%zu\">not measured in this run</td></tr>\n",
+		page->results->nplaces ? page->results->nplaces : 1);
+}
+
 static void row_head(const struct page *page, const struct view *view, size_t column)
 {
 	const struct results_workload *workload = view_workload(view);
@@ -36,13 +50,14 @@ static void row_head(const struct page *page, const struct view *view, size_t co
 	bool same;
 	const char *reference = reference_of(view, parameter, &same);
 
-	fprintf(page->out, "<tr><th scope=\"row\"><a href=\"#w%zu\">", view->workload);
-	text_escape(page->out, workload->title);
-	fputs("</a><span class=\"sub\">", page->out);
-	text_escape(page->out, view->columns[column]->name);
-	page_lacks(page, view->columns[column]);
-	if (workload->axis != AXIS_NONE)
-		fprintf(page->out, ", %s", text_parameter(parameter, workload->axis).s);
+	row_title(page, view);
+	fputs("<span class=\"sub\">", page->out);
+	if (column < view->ncolumns) {
+		text_escape(page->out, view->columns[column]->name);
+		page_lacks(page, view->columns[column]);
+		fputs(workload->axis != AXIS_NONE ? ", " : "", page->out);
+	}
+	fputs(text_parameter(parameter, workload->axis).s, page->out);
 	if (reference) {
 		fputs(", against ", page->out);
 		text_escape(page->out, reference);
@@ -102,12 +117,16 @@ static int cell(const struct page *page, struct notes *notes, const struct view 
 	return rc;
 }
 
-/* Workloads in which the library does not take part are in the charts only. */
+/* Workloads with baselines only are in the charts only; those with no series at all were not measured anywhere. */
 static int row(const struct page *page, struct notes *notes, const struct view *view)
 {
 	int rc = 0;
 
-	if (!view->nparameters || first_column(view) == view->ncolumns)
+	if (!view->nparameters) {
+		blank_row(page, view);
+		return 0;
+	}
+	if (first_column(view) == view->ncolumns && view->ncolumns)
 		return 0;
 	row_head(page, view, first_column(view));
 	for (size_t i = 0; i < page->results->nplaces && !rc; i++)

@@ -50,7 +50,7 @@ int view_growth(const struct view *view, size_t place, size_t column, struct fit
 
 /*
  * What there is of one column at one place and parameter: 0 and the quartiles, or -ENODATA and why not.
- * @ret_reason gets NULL or a text of the results.
+ * @ret_reason gets NULL or a text of the results. Where no cell has a series, @column may be 0.
  */
 int view_measured(const struct view *view, size_t place, uint64_t parameter, size_t column, struct spread *ret,
 		  enum results_status *ret_status, const char **ret_reason);

@@ -204,12 +204,20 @@ START_TEST(test_marks)
 }
 END_TEST
 
-START_TEST(test_an_empty_run)
+START_TEST(test_runs_without_measurements)
 {
 	struct results *r = report_sample("empty", 1);
 	char *page = page_of(r);
 
 	expect(page, "Nothing was measured.");
+	free(page);
+	report_sample_drop(r);
+	r = report_sample("broken", 1);
+	page = page_of(r);
+	expect(page, ">not measured in this run</td>");
+	/* In the summary once for both, in the place of charts, and among the raw numbers */
+	ck_assert_uint_eq(count(page, "left out: not within the time of a quick run"), has_gnuplot() ? 5 : 3);
+	expect(page, "cannot open &#39;open.dat&#39;: Input/output error");
 	free(page);
 	report_sample_drop(r);
 }
@@ -561,6 +569,11 @@ START_TEST(test_a_chart_is_a_file_of_its_own)
 		expect(svg, r->places[i].name);
 	expect(svg, "write temporary, fsync, rename</text>");
 	expect(svg, "write in place, fsync (not atomic)</text>");
+	expect_none(svg, "Not measured");
+	free(svg);
+	ck_assert_int_eq(report_chart_write(r, "open-extents", "chart.svg", &why), 0);
+	svg = (char *)test_read_file("chart.svg", NULL);
+	expect(svg, ">Not measured at ext4, tmpfs</text>");
 	free(svg);
 	ck_assert_int_eq(report_chart_write(r, "memory", "memory.svg", &why), -ENODATA);
 	ck_assert(access("memory.svg", F_OK));
@@ -583,7 +596,7 @@ Suite *test_suite(void)
 	tcase_add_test(tc, test_all_numbers_are_there);
 	tcase_add_test(tc, test_summary_says_what_was_found);
 	tcase_add_test(tc, test_marks);
-	tcase_add_test(tc, test_an_empty_run);
+	tcase_add_test(tc, test_runs_without_measurements);
 	tcase_add_test(tc, test_an_interrupted_run);
 	tcase_add_test(tc, test_each_point_has_its_values);
 	tcase_add_test(tc, test_without_gnuplot_everything_else_is_there);

@@ -292,7 +292,12 @@ static struct results *broken(uint64_t seed)
 	add_series(c, "read all", NULL, false);
 	c = add_cell(r, 1, 0, 8192);
 	measure(add_series(c, "read all", NULL, false), 0, 0, &seed);
-	c = add_cell(r, 1, 1, 10);
+	add_cell(r, 1, 1, 10);
+	for (size_t i = 0; i < 2; i++) {
+		c = add_cell(r, i, 2, 100);
+		c->status = STATUS_LEFT_OUT;
+		c->reason = copy("not within the time of a quick run");
+	}
 	c = add_cell(r, 1, 4, 0);
 	c->bar = 1000;
 	measure(add_series(c, "snapmap", NULL, true), 4096, 0.2, &seed);
