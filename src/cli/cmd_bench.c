@@ -35,8 +35,7 @@ enum {
 };
 
 static const struct own_option own_options[] = {
-	[OPTION_MAKE_FS] = {"make-fs", "NAMES",
-			    "make these file systems for the run and measure there, too; only root"},
+	[OPTION_MAKE_FS] = {"make-fs", "NAMES", "make these file systems and measure there, too; only root"},
 	[OPTION_IMAGES] = {"images", "DIR", "lay them into DIR instead of into memory"},
 	[OPTION_QUICK] = {"quick", NULL, "less than a minute"},
 	[OPTION_FULL] = {"full", NULL, "all sizes, all numbers of pages, extents and threads"},
