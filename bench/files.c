@@ -161,7 +161,7 @@ int pages_pick(const struct job *job, uint64_t *state, uint64_t *ret_pages)
 	uint64_t npages = job->size / PAGE;
 
 	if (!job->count || job->count > npages - npages / 8)
-		return -EINVAL;
+		return why_set(job->why, -EOPNOTSUPP, "the file has too few pages for %u edits", job->count);
 	if (job->clustered) {
 		pick_runs(ret_pages, job->count, npages, state);
 		return 0;

@@ -24,7 +24,7 @@ int file_clone(const char *from, const char *to);
 uint64_t file_random(uint64_t *state);
 
 /*
- * Picks job->count pages, sorted. Each call goes on from @state, so two sides that
+ * Picks job->count pages, sorted; -EOPNOTSUPP if the file has not many more than that. Each call goes on from @state, so two sides that
  * started with the same state edit the same pages.
  */
 int pages_pick(const struct job *job, uint64_t *state, uint64_t *ret_pages);

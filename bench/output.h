@@ -18,4 +18,10 @@ int results_json_read(const char *path, struct results *ret, struct why *why);
 /* A line for the value of every round. */
 int results_csv_write(const struct results *results, const char *path, struct why *why);
 
+/*
+ * Puts a table between the lines "<!-- snapmap bench -->" and "<!-- end of snapmap bench -->"
+ * of a text, in the place of what is there.
+ */
+int results_markdown_update(const struct results *results, const char *path, struct why *why);
+
 #endif

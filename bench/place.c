@@ -209,7 +209,7 @@ static int make_own_directory(const char *dir, struct place *p, struct why *why)
 	return 0;
 }
 
-int place_open(const char *dir, const char *name, bool in_memory, struct place *ret, struct why *why)
+int place_begin(const char *dir, const char *name, bool in_memory, struct place *ret, struct why *why)
 {
 	struct place place = {.in_memory = in_memory};
 	int rc;
@@ -239,7 +239,7 @@ int place_open(const char *dir, const char *name, bool in_memory, struct place *
 }
 
 /* The own directory has files only; what a contender left when it was cut off is among them. */
-void place_close(struct place *p)
+void place_end(struct place *p)
 {
 	DIR *dir;
 	struct dirent *entry;

@@ -15,7 +15,7 @@ struct pool;
 /**
  * struct place - a directory to measure in
  * @name: for people, and to find it again in another run
- * @dir: a directory of the run's own in there, which place_close() removes
+ * @dir: a directory of the run's own in there, which place_end() removes
  * @type: of the file system
  * @options: of its mount
  * @device: what it lies on
@@ -39,9 +39,9 @@ struct place {
 };
 
 /* @in_memory: the caller knows that below it there is memory only. 0 or a negative errno with @why. */
-int place_open(const char *dir, const char *name, bool in_memory, struct place *ret, struct why *why);
-/* Removes all that place_open() and the measuring made. */
-void place_close(struct place *place);
+int place_begin(const char *dir, const char *name, bool in_memory, struct place *ret, struct why *why);
+/* Removes all that place_begin() and the measuring made. */
+void place_end(struct place *place);
 
 /* NULL if it works here, else why not. */
 const char *place_lacks_source(const struct place *place, uint32_t source);

@@ -32,7 +32,7 @@ static void put_series(FILE *f, const struct results *r, const struct results_ce
 		put_text(f, w->id);
 		fprintf(f, "%s,%" PRIu64 ",", results_axis_name(w->axis), cell->parameter);
 		put_text(f, s->name);
-		fprintf(f, "%s,%zu,%.9g,%s\n", s->library ? "library" : "baseline", i, s->values[i],
+		fprintf(f, "%s,%zu,%.6g,%s\n", s->library ? "library" : "baseline", i, s->values[i],
 			results_unit_name(w->unit));
 	}
 }

@@ -201,7 +201,7 @@ static const struct contender forgetters[] = {
 
 static const struct point dirty[] = {QUICK(1), FULL(10), STANDARD(100), FULL(1000), QUICK(10000)};
 
-const struct workload dirty_find = {
+const struct workload edits_find = {
 	.id = "dirty-find",
 	.title = "Find the edited pages of 64 MiB, by their number",
 	.description = "The list of pages that a commit would write.",
@@ -213,7 +213,7 @@ const struct workload dirty_find = {
 	.batch = 10,
 };
 
-const struct workload dirty_rollback = {
+const struct workload edits_rollback = {
 	.id = "dirty-rollback",
 	.title = "Forget edits of 64 MiB, by pages edited",
 	.description = "Back to the file as it was opened. Making the edits is not timed.",

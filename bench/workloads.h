@@ -28,8 +28,8 @@
 	/* work_resize.c */          \
 	WORKLOAD(resize_size)        \
 	/* work_dirty.c */           \
-	WORKLOAD(dirty_find)         \
-	WORKLOAD(dirty_rollback)     \
+	WORKLOAD(edits_find)         \
+	WORKLOAD(edits_rollback)     \
 	/* work_writer.c */          \
 	WORKLOAD(writer_wait)        \
 	/* work_threads.c */         \

@@ -28,14 +28,14 @@ enum {
 	OPTION_ROUNDS,
 	OPTION_JSON,
 	OPTION_CSV,
+	OPTION_MARKDOWN,
 	OPTION_READ,
 	OPTION_COMPARE,
 	OPTIONS,
 };
 
 static const struct own_option own_options[] = {
-	[OPTION_MAKE_FS] = {"make-fs", "NAMES",
-			    "make these file systems for the run and measure there, too; only root"},
+	[OPTION_MAKE_FS] = {"make-fs", "NAMES", "make these file systems and measure there, too; only root"},
 	[OPTION_IMAGES] = {"images", "DIR", "lay them into DIR instead of into memory"},
 	[OPTION_QUICK] = {"quick", NULL, "less than a minute"},
 	[OPTION_FULL] = {"full", NULL, "all sizes, all numbers of pages, extents and threads"},
@@ -45,6 +45,7 @@ static const struct own_option own_options[] = {
 	[OPTION_ROUNDS] = {"rounds", "N", "measure each N times, however long that takes; at least 5"},
 	[OPTION_JSON] = {"json", "FILE", "write all values to FILE as JSON"},
 	[OPTION_CSV] = {"csv", "FILE", "write all values to FILE as CSV"},
+	[OPTION_MARKDOWN] = {"markdown", "FILE", "put a table between two comments of the text FILE"},
 	[OPTION_READ] = {"read", "FILE", "measure nothing; take the results from FILE, as --json wrote it"},
 	[OPTION_COMPARE] = {"compare", NULL, "of two such files, what got slower or faster; 1 if something got slower"},
 	[OPTIONS] = {0},
@@ -76,12 +77,25 @@ struct list {
 static struct settings {
 	struct list make_fs, words, sizes;
 	uint64_t size[ITEMS_MAX];
-	const char *images, *read, *json, *csv;
+	const char *images, *read;
+	const char *files[OPTIONS]; /* by the option that names them */
 	bool compare;
 	struct run_options run;
 } settings = {.run.level = LEVEL_STANDARD};
 
 static struct progress progress;
+
+/* The kinds of files that results are written to. */
+static const struct {
+	size_t option;
+	int (*write)(const struct results *results, const char *path, struct why *why);
+} outputs[] = {
+	{OPTION_JSON, results_json_write},
+	{OPTION_CSV, results_csv_write},
+	{OPTION_MARKDOWN, results_markdown_update},
+};
+
+#define OUTPUTS (sizeof(outputs) / sizeof(outputs[0]))
 
 /* ---- options ---- */
 
@@ -169,10 +183,9 @@ static int take_option(size_t which, const char *value)
 		settings.run.bars = true;
 		break;
 	case OPTION_JSON:
-		settings.json = value;
-		break;
 	case OPTION_CSV:
-		settings.csv = value;
+	case OPTION_MARKDOWN:
+		settings.files[which] = value;
 		break;
 	case OPTION_READ:
 		settings.read = value;
@@ -226,22 +239,21 @@ static int add_place(struct places *p, const char *dir, const char *name, bool i
 	for (size_t i = 0; i < p->n; i++)
 		if (!strcmp(p->places[i].name, name))
 			return why_set(why, -EEXIST, "'%s' was named twice", name);
-	return place_open(dir, name, in_memory, &p->places[p->n], why) ? -EIO : (p->n++, 0);
+	return place_begin(dir, name, in_memory, &p->places[p->n], why) ? -EIO : (p->n++, 0);
 }
 
 static int make_places(struct places *p, const struct request *request, struct why *why)
 {
-	const char *used[ITEMS_MAX + 4] = {0};
+	const char *used[ITEMS_MAX + OUTPUTS] = {0};
 	struct makefs makefs;
 	size_t nused = 0;
 	int rc;
 
 	for (int i = 0; i < request->count && nused < ITEMS_MAX; i++)
 		used[nused++] = request->operands[i];
-	if (settings.json)
-		used[nused++] = settings.json;
-	if (settings.csv)
-		used[nused++] = settings.csv;
+	for (size_t i = 0; i < OUTPUTS; i++)
+		if (settings.files[outputs[i].option])
+			used[nused++] = settings.files[outputs[i].option];
 	rc = makefs_begin(settings.images, used, nused, &makefs, why);
 	for (size_t i = 0; !rc && !stopped() && i < settings.make_fs.n; i++) {
 		char dir[PATH_MAX], line[128];
@@ -275,7 +287,7 @@ static int open_places(struct places *p, const struct request *request, struct w
 static void close_places(struct places *p)
 {
 	for (size_t i = 0; i < p->n; i++)
-		place_close(&p->places[i]);
+		place_end(&p->places[i]);
 	free(p->places);
 }
 
@@ -316,13 +328,13 @@ static int write_outputs(const struct results *results)
 	struct why why;
 	int status = STATUS_OK;
 
-	if (settings.json && results_json_write(results, settings.json, &why)) {
-		report("%s", why.text);
-		status = STATUS_FAILED;
-	}
-	if (settings.csv && results_csv_write(results, settings.csv, &why)) {
-		report("%s", why.text);
-		status = STATUS_FAILED;
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		const char *path = settings.files[outputs[i].option];
+
+		if (path && outputs[i].write(results, path, &why)) {
+			report("%s", why.text);
+			status = STATUS_FAILED;
+		}
 	}
 	return status;
 }

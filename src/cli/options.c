@@ -68,7 +68,7 @@ static int print_help(const struct syntax *syntax)
 
 		snprintf(option, sizeof(option), "--%s%s%s", own->name, own->value ? "=" : "",
 			 own->value ? own->value : "");
-		printf("      %-18s  %s\n", option, own->help);
+		printf("      %-16s  %s\n", option, own->help);
 	}
 	for (size_t i = 0; i < KNOWN; i++)
 		if (belongs(i, syntax))
