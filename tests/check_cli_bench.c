@@ -197,6 +197,24 @@ START_TEST(test_markdown_goes_between_the_comments)
 }
 END_TEST
 
+START_TEST(test_html_has_what_was_measured)
+{
+	ck_run(0, "snapmap bench --quick --rounds=5 --filter=open-size --sizes=4K,1M --html=r.html --json=r.json .");
+	ck_run(0, "head -n 1 r.html; grep -c '<h3>Open and close, by size</h3>' r.html");
+	ck_assert_str_eq(out, "<!DOCTYPE html>\n1\n");
+	/* JSON has six digits, so that the third can be another one; rows are the same. */
+	ck_run(0, "snapmap bench --read=r.json --html=again.html && grep -o '<tr>' r.html >r && grep -o '<tr>' "
+		  "again.html >again");
+	ck_run(0, "cmp r again >&2");
+	ck_run(1, "snapmap bench --read=r.json --html=no/such/r.html");
+	ck_error("no/such/r.html");
+	ck_run(1, "snapmap bench --read=r.json --chart=r.svg");
+	ck_error("'edit-dirty'");
+	if (!access("/usr/bin/gnuplot", X_OK))
+		ck_run(0, "snapmap bench --read=r.json --filter=open-size --chart=r.svg && grep -q '</svg>' r.svg");
+}
+END_TEST
+
 START_TEST(test_several_places)
 {
 	json_t *root;
@@ -555,6 +573,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_what_is_missing_is_told);
 	tcase_add_test(tc, test_csv_has_a_line_for_each_round);
 	tcase_add_test(tc, test_markdown_goes_between_the_comments);
+	tcase_add_test(tc, test_html_has_what_was_measured);
 	tcase_add_test(tc, test_several_places);
 	tcase_add_test(tc, test_compare_finds_a_slowdown_and_not_noise);
 	tcase_add_test(tc, test_compare_is_not_misled_by_a_slow_machine);

@@ -12,6 +12,7 @@
 #include "bench/harness.h"
 #include "bench/makefs.h"
 #include "bench/output.h"
+#include "bench/report_html.h"
 #include "bench/run.h"
 #include "bench/show.h"
 
@@ -29,6 +30,8 @@ enum {
 	OPTION_JSON,
 	OPTION_CSV,
 	OPTION_MARKDOWN,
+	OPTION_HTML,
+	OPTION_CHART,
 	OPTION_READ,
 	OPTION_COMPARE,
 	OPTIONS,
@@ -46,6 +49,8 @@ static const struct own_option own_options[] = {
 	[OPTION_JSON] = {"json", "FILE", "write all values to FILE as JSON"},
 	[OPTION_CSV] = {"csv", "FILE", "write all values to FILE as CSV"},
 	[OPTION_MARKDOWN] = {"markdown", "FILE", "put a table between two comments of the text FILE"},
+	[OPTION_HTML] = {"html", "FILE", "write a report to look at to FILE, as one HTML page"},
+	[OPTION_CHART] = {"chart", "FILE", "draw one workload as SVG: edit-dirty, or what --filter names"},
 	[OPTION_READ] = {"read", "FILE", "measure nothing; take the results from FILE, as --json wrote it"},
 	[OPTION_COMPARE] = {"compare", NULL, "of two such files, what got slower or faster; 1 if something got slower"},
 	[OPTIONS] = {0},
@@ -85,14 +90,19 @@ static struct settings {
 
 static struct progress progress;
 
+/* Of one workload: the first word of --filter is its name. */
+static int write_chart(const struct results *results, const char *path, struct why *why)
+{
+	return report_chart_write(results, settings.words.n ? settings.words.items[0] : "edit-dirty", path, why);
+}
+
 /* The kinds of files that results are written to. */
 static const struct {
 	size_t option;
 	int (*write)(const struct results *results, const char *path, struct why *why);
 } outputs[] = {
-	{OPTION_JSON, results_json_write},
-	{OPTION_CSV, results_csv_write},
-	{OPTION_MARKDOWN, results_markdown_update},
+	{OPTION_JSON, results_json_write}, {OPTION_CSV, results_csv_write}, {OPTION_MARKDOWN, results_markdown_update},
+	{OPTION_HTML, report_html_write},  {OPTION_CHART, write_chart},
 };
 
 #define OUTPUTS (sizeof(outputs) / sizeof(outputs[0]))
@@ -185,6 +195,8 @@ static int take_option(size_t which, const char *value)
 	case OPTION_JSON:
 	case OPTION_CSV:
 	case OPTION_MARKDOWN:
+	case OPTION_HTML:
+	case OPTION_CHART:
 		settings.files[which] = value;
 		break;
 	case OPTION_READ:
