@@ -17,46 +17,7 @@
 
 #include "bench/report_html.h"
 #include "bench/report_text.h"
-#include "report_samples.h"
-
-static bool has_gnuplot(void)
-{
-	return !access("/usr/bin/gnuplot", X_OK);
-}
-
-/* The page of a sample, to be freed. */
-static char *page_of(const struct results *results)
-{
-	struct why why = {""};
-	char *page;
-	size_t n;
-	int rc = report_html_make(results, &page, &n, &why);
-
-	ck_assert_msg(!rc, "%d: %s", rc, why.text);
-	ck_assert_uint_eq(strlen(page), n);
-	return page;
-}
-
-static size_t count(const char *page, const char *text)
-{
-	size_t n = 0;
-
-	for (page = strstr(page, text); page; page = strstr(page + 1, text))
-		n++;
-	return n;
-}
-
-static void expect(const char *page, const char *text)
-{
-	ck_assert_msg(strstr(page, text) != NULL, "\"%s\" is not in the page", text);
-}
-
-static void expect_none(const char *page, const char *text)
-{
-	const char *found = strstr(page, text);
-
-	ck_assert_msg(!found, "\"%s\" is in the page: %.100s", text, found);
-}
+#include "reporting.h"
 
 static void escaped(const char *text, char *out)
 {
@@ -141,7 +102,7 @@ static const char *expect_cell(const char *at, const struct results *r, const st
 START_TEST(test_all_numbers_are_there)
 {
 	struct results *r = report_sample("many", test_seed());
-	char *page = page_of(r);
+	char *page = report_page_of(r);
 
 	for (size_t w = 0; w < r->nworkloads; w++) {
 		char id[64];
@@ -162,24 +123,24 @@ END_TEST
 START_TEST(test_summary_says_what_was_found)
 {
 	struct results *r = report_sample("many", 1);
-	char *page = page_of(r), *end = strstr(page, "</section>");
+	char *page = report_page_of(r), *end = strstr(page, "</section>");
 
 	*end = 0;
-	expect(page, r->machine);
-	expect(page, r->kernel);
-	expect(page, r->date);
-	expect(page, r->places[3].options);
-	expect(page, r->places[3].features);
-	expect(page, "6 min 31 s");
+	report_expect(page, r->machine);
+	report_expect(page, r->kernel);
+	report_expect(page, r->date);
+	report_expect(page, r->places[3].options);
+	report_expect(page, r->places[3].features);
+	report_expect(page, "6 min 31 s");
 	/* As the sample was made: open does not grow, extents do, a commit has a fixed part, threads the root. */
-	ck_assert_uint_eq(count(page, ">constant<"), 6);
-	ck_assert_uint_eq(count(page, ">linear<"), 4);
-	ck_assert_uint_eq(count(page, ">~n^0.5<"), 6);
-	ck_assert_uint_eq(count(page, ">constant to about "), 6);
-	ck_assert_uint_eq(count(page, ", then linear<"), 6);
+	ck_assert_uint_eq(report_count(page, ">constant<"), 6);
+	ck_assert_uint_eq(report_count(page, ">linear<"), 4);
+	ck_assert_uint_eq(report_count(page, ">~n^0.5<"), 6);
+	ck_assert_uint_eq(report_count(page, ">constant to about "), 6);
+	ck_assert_uint_eq(report_count(page, ", then linear<"), 6);
 	/* The first that works: exchange at one place, replace at the others. */
-	ck_assert_uint_eq(count(page, "<td><span class=\"sub\">snapmap, replace</span>"), 5);
-	ck_assert_uint_eq(count(page, ">not supported<"), 2);
+	ck_assert_uint_eq(report_count(page, "<td><span class=\"sub\">snapmap, replace</span>"), 5);
+	ck_assert_uint_eq(report_count(page, ">not supported<"), 2);
 	free(page);
 	report_sample_drop(r);
 }
@@ -188,17 +149,17 @@ END_TEST
 START_TEST(test_marks)
 {
 	struct results *r = report_sample("many", 1);
-	char *page = page_of(r);
+	char *page = report_page_of(r);
 
-	expect(page, "<span class=\"flag\">noisy</span>");
-	expect(page, "<span class=\"lacks\">not atomic</span>");
-	expect(page, "cannot write to &#39;edit.dat&#39;: No space left on device");
-	expect_none(page, ">over its bar of ");
+	report_expect(page, "<span class=\"flag\">noisy</span>");
+	report_expect(page, "<span class=\"lacks\">not atomic</span>");
+	report_expect(page, "cannot write to &#39;edit.dat&#39;: No space left on device");
+	report_expect_none(page, ">over its bar of ");
 	free(page);
 	for (size_t i = 0; i < r->ncells; i++)
 		r->cells[i].bar = r->cells[i].bar > 0 ? 1.01 : 0;
-	page = page_of(r);
-	expect(page, "<span class=\"flag\">over its bar of 1.01×</span>");
+	page = report_page_of(r);
+	report_expect(page, "<span class=\"flag\">over its bar of 1.01×</span>");
 	free(page);
 	report_sample_drop(r);
 }
@@ -207,17 +168,18 @@ END_TEST
 START_TEST(test_runs_without_measurements)
 {
 	struct results *r = report_sample("empty", 1);
-	char *page = page_of(r);
+	char *page = report_page_of(r);
 
-	expect(page, "Nothing was measured.");
+	report_expect(page, "Nothing was measured.");
 	free(page);
 	report_sample_drop(r);
 	r = report_sample("broken", 1);
-	page = page_of(r);
-	expect(page, ">not measured in this run</td>");
+	page = report_page_of(r);
+	report_expect(page, ">not measured in this run</td>");
 	/* In the summary once for both, in the place of charts, and among the raw numbers */
-	ck_assert_uint_eq(count(page, "left out: not within the time of a quick run"), has_gnuplot() ? 5 : 3);
-	expect(page, "cannot open &#39;open.dat&#39;: Input/output error");
+	ck_assert_uint_eq(report_count(page, "left out: not within the time of a quick run"),
+			  report_has_gnuplot() ? 5 : 3);
+	report_expect(page, "cannot open &#39;open.dat&#39;: Input/output error");
 	free(page);
 	report_sample_drop(r);
 }
@@ -226,114 +188,11 @@ END_TEST
 START_TEST(test_an_interrupted_run)
 {
 	struct results *r = report_sample("one", 1);
-	char *page = page_of(r);
+	char *page = report_page_of(r);
 
-	expect(page, "The run was interrupted.");
+	report_expect(page, "The run was interrupted.");
 	free(page);
 	report_sample_drop(r);
-}
-END_TEST
-
-/* --- charts */
-
-START_TEST(test_each_point_has_its_values)
-{
-	struct results *r = report_sample("many", 1);
-	char *page = page_of(r);
-	size_t points = 0;
-
-	if (!has_gnuplot())
-		test_skip("gnuplot is not installed");
-	for (size_t i = 0; i < r->ncells; i++)
-		for (size_t k = 0; k < r->cells[i].nseries; k++)
-			points += r->workloads[r->cells[i].workload].axis != AXIS_NONE &&
-				  r->cells[i].series[k].status == STATUS_MEASURED;
-	ck_assert_uint_eq(count(page, "class='hover'"), points);
-	ck_assert_uint_eq(count(page, "of 7 rounds"), points);
-	ck_assert_uint_eq(count(page, "<svg class='chart'"), 6 + 6 + 4 + 6);
-	expect(page, "class='ring'");
-	free(page);
-	report_sample_drop(r);
-}
-END_TEST
-
-/* Makes reports while PATH has nothing but a gnuplot that is @script, or none; they have to say @complaint. */
-static void with_gnuplot(const char *script, const char *complaint)
-{
-	char dir[] = "gnuplot.XXXXXX", file[64];
-	struct results *r = report_sample("many", 1);
-	struct why why = {""};
-	char *page;
-	int rc;
-
-	ck_assert(mkdtemp(dir) != NULL);
-	snprintf(file, sizeof(file), "%s/gnuplot", dir);
-	if (script) {
-		test_write_file(file, script, strlen(script));
-		ck_assert(!chmod(file, 0700));
-	}
-	ck_assert(!setenv("PATH", dir, 1));
-	page = page_of(r);
-	rc = report_chart_write(r, "commit-dirty", "chart.svg", &why);
-	unlink(file);
-	ck_assert_uint_eq(test_count_names(dir), 0);
-	ck_assert(!rmdir(dir));
-	expect(page, complaint);
-	ck_assert_msg(strstr(why.text, complaint) != NULL, "\"%s\"", why.text);
-	ck_assert_int_ne(rc, 0);
-	ck_assert(access("chart.svg", F_OK));
-	expect_none(page, "<svg class='chart'");
-	expect(page, "constant to about ");
-	expect(page, "id=\"raw1\"");
-	free(page);
-	report_sample_drop(r);
-}
-
-START_TEST(test_without_gnuplot_everything_else_is_there)
-{
-	with_gnuplot(NULL, "gnuplot is not installed");
-}
-END_TEST
-
-START_TEST(test_gnuplot_that_fails)
-{
-	with_gnuplot("#!/bin/sh\necho ' line 7: undefined variable <b>' >&2\nexit 1\n", "line 7: undefined variable ");
-	with_gnuplot("#!/bin/sh\nexit 3\n", "gnuplot failed with exit status 3");
-	with_gnuplot("#!/bin/sh\nkill -9 $$\n", "gnuplot was ended by signal 9");
-}
-END_TEST
-
-START_TEST(test_gnuplot_that_writes_something_else)
-{
-	static const char *const bad[] = {
-		"",
-		"rubbish",
-		"<?xml ?><svg><g></svg>",
-		"<?xml ?><svg><g a=1></g></svg>",
-		"<?xml ?><svg><path d='",
-		"<?xml ?><svg>",
-		"<?xml ?></g>",
-		"<?xml",
-		"<?xml ?><svg><script>",
-		"<?xml ?><svg></svg>",
-	};
-
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		char script[256];
-
-		snprintf(script, sizeof(script), "#!/bin/sh\nprintf %%s \"%s\"\n", bad[i]);
-		with_gnuplot(script, "no chart that is understood");
-	}
-}
-END_TEST
-
-/* It gets neither our variables nor our descriptors. */
-START_TEST(test_gnuplot_starts_with_nothing)
-{
-	ck_assert(!setenv("GNUTERM", "dumb", 1) && !setenv("HOME", "/nonexistent", 1));
-	with_gnuplot("#!/bin/sh\n[ -z \"$GNUTERM$HOME\" ] && [ \"$*\" = '-d -' ] && [ ! -e /proc/self/fd/4 ] && exit "
-		     "9\nexit 1\n",
-		     "gnuplot failed with exit status 9");
 }
 END_TEST
 
@@ -350,7 +209,7 @@ static bool is_plain(const char *text)
 START_TEST(test_names_from_outside_stay_text)
 {
 	struct results *r = report_sample("hostile", 1);
-	char *page = page_of(r);
+	char *page = report_page_of(r);
 
 	for (size_t i = 0; i < r->nplaces; i++) {
 		char text[2048];
@@ -358,20 +217,20 @@ START_TEST(test_names_from_outside_stay_text)
 		if (!is_plain(report_hostile[i]))
 			continue;
 		escaped(report_hostile[i], text);
-		expect(page, text);
+		report_expect(page, text);
 	}
-	expect_none(page, "<script");
-	expect_none(page, "<img");
-	expect_none(page, "<!--");
-	expect_none(page, "<![CDATA[");
-	expect_none(page, "\x1b");
-	expect_none(page, "\x01");
-	expect_none(page, "\xff");
-	expect(page, "not UTF-8: \xef\xbf\xbd");
-	ck_assert_uint_eq(count(page, "<title"), count(page, "</title>"));
+	report_expect_none(page, "<script");
+	report_expect_none(page, "<img");
+	report_expect_none(page, "<!--");
+	report_expect_none(page, "<![CDATA[");
+	report_expect_none(page, "\x1b");
+	report_expect_none(page, "\x01");
+	report_expect_none(page, "\xff");
+	report_expect(page, "not UTF-8: \xef\xbf\xbd");
+	ck_assert_uint_eq(report_count(page, "<title"), report_count(page, "</title>"));
 	ck_assert(access("pwned", F_OK));
-	if (has_gnuplot())
-		ck_assert_uint_eq(count(page, "<svg class='chart'"), r->nplaces);
+	if (report_has_gnuplot())
+		ck_assert_uint_eq(report_count(page, "<svg class='chart'"), r->nplaces);
 	free(page);
 	report_sample_drop(r);
 }
@@ -385,11 +244,11 @@ START_TEST(test_pages_refer_to_nothing_outside)
 
 	for (const struct sample *s = report_samples; s->name; s++) {
 		struct results *r = s->make(1);
-		char *page = page_of(r);
+		char *page = report_page_of(r);
 
 		for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 			if (strcmp(s->name, "hostile") != 0 || strcmp(bad[i], "src=") != 0)
-				expect_none(page, bad[i]);
+				report_expect_none(page, bad[i]);
 		free(page);
 		report_sample_drop(r);
 	}
@@ -418,14 +277,14 @@ static size_t count_id(const char *page, const char *id)
 
 	snprintf(one, sizeof(one), " id=\"%s\"", id);
 	snprintf(other, sizeof(other), " id='%s'", id);
-	return count(page, one) + count(page, other);
+	return report_count(page, one) + report_count(page, other);
 }
 
 START_TEST(test_each_id_is_there_once)
 {
 	for (const struct sample *s = report_samples; s->name; s++) {
 		struct results *r = s->make(1);
-		char *page = page_of(r), id[64];
+		char *page = report_page_of(r), id[64];
 
 		for (const char *at = page; next_value(&at, " id=", id, sizeof(id));)
 			ck_assert_msg(count_id(page, id) == 1, "%s: id %s", s->name, id);
@@ -550,42 +409,10 @@ START_TEST(test_what_cannot_be_written_is_told)
 }
 END_TEST
 
-START_TEST(test_a_chart_is_a_file_of_its_own)
-{
-	struct results *r = report_sample("many", 1);
-	struct why why = {""};
-	char *svg;
-
-	if (!has_gnuplot()) {
-		report_sample_drop(r);
-		test_skip("gnuplot is not installed");
-	}
-	ck_assert_msg(!report_chart_write(r, "commit-dirty", "chart.svg", &why), "%s", why.text);
-	svg = (char *)test_read_file("chart.svg", NULL);
-	ck_assert(!strncmp(svg, "<svg xmlns='http://www.w3.org/2000/svg' ", 40));
-	ck_assert_uint_eq(count(svg, "<svg class='chart'"), 6);
-	ck_assert_uint_eq(count(svg, "http"), 1);
-	for (size_t i = 0; i < r->nplaces; i++)
-		expect(svg, r->places[i].name);
-	expect(svg, "write temporary, fsync, rename</text>");
-	expect(svg, "write in place, fsync (not atomic)</text>");
-	expect_none(svg, "Not measured");
-	free(svg);
-	ck_assert_int_eq(report_chart_write(r, "open-extents", "chart.svg", &why), 0);
-	svg = (char *)test_read_file("chart.svg", NULL);
-	expect(svg, ">Not measured at ext4, tmpfs</text>");
-	free(svg);
-	ck_assert_int_eq(report_chart_write(r, "memory", "memory.svg", &why), -ENODATA);
-	ck_assert(access("memory.svg", F_OK));
-	report_sample_drop(r);
-}
-END_TEST
-
 static void add_file_tests(TCase *tc)
 {
 	tcase_add_test(tc, test_a_file_is_made_or_overwritten);
 	tcase_add_test(tc, test_what_cannot_be_written_is_told);
-	tcase_add_test(tc, test_a_chart_is_a_file_of_its_own);
 }
 
 Suite *test_suite(void)
@@ -598,11 +425,6 @@ Suite *test_suite(void)
 	tcase_add_test(tc, test_marks);
 	tcase_add_test(tc, test_runs_without_measurements);
 	tcase_add_test(tc, test_an_interrupted_run);
-	tcase_add_test(tc, test_each_point_has_its_values);
-	tcase_add_test(tc, test_without_gnuplot_everything_else_is_there);
-	tcase_add_test(tc, test_gnuplot_that_fails);
-	tcase_add_test(tc, test_gnuplot_that_writes_something_else);
-	tcase_add_test(tc, test_gnuplot_starts_with_nothing);
 	tcase_add_test(tc, test_names_from_outside_stay_text);
 	tcase_add_test(tc, test_pages_refer_to_nothing_outside);
 	tcase_add_test(tc, test_each_id_is_there_once);
