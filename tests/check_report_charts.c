@@ -15,12 +15,14 @@
 
 START_TEST(test_each_point_has_its_values)
 {
-	struct results *r = report_sample("many", 1);
-	char *page = report_page_of(r);
+	struct results *r;
 	size_t points = 0;
+	char *page;
 
 	if (!report_has_gnuplot())
 		test_skip("gnuplot is not installed");
+	r = report_sample("many", 1);
+	page = report_page_of(r);
 	for (size_t i = 0; i < r->ncells; i++)
 		for (size_t k = 0; k < r->cells[i].nseries; k++)
 			points += r->workloads[r->cells[i].workload].axis != AXIS_NONE &&
