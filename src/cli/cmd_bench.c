@@ -234,12 +234,15 @@ struct places {
 	size_t n;
 };
 
-static int add_place(struct places *p, const char *dir, const char *name, bool in_memory, struct why *why)
+static int add_place(struct places *p, const char *dir, const char *name, enum below below, struct why *why)
 {
 	for (size_t i = 0; i < p->n; i++)
 		if (!strcmp(p->places[i].name, name))
 			return why_set(why, -EEXIST, "'%s' was named twice", name);
-	return place_begin(dir, name, in_memory, &p->places[p->n], why) ? -EIO : (p->n++, 0);
+	if (place_begin(dir, name, below, settings.images, &p->places[p->n], why))
+		return -EIO;
+	p->n++;
+	return 0;
 }
 
 static int make_places(struct places *p, const struct request *request, struct why *why)
@@ -262,7 +265,8 @@ static int make_places(struct places *p, const struct request *request, struct w
 		progress_line(&progress, line);
 		rc = makefs_make(&makefs, settings.make_fs.items[i], dir, why);
 		if (!rc)
-			rc = add_place(p, dir, settings.make_fs.items[i], !settings.images, why);
+			rc = add_place(p, dir, settings.make_fs.items[i], settings.images ? BELOW_IMAGE : BELOW_MEMORY,
+				       why);
 	}
 	return rc;
 }
@@ -278,9 +282,9 @@ static int open_places(struct places *p, const struct request *request, struct w
 	if (settings.make_fs.n)
 		rc = make_places(p, request, why);
 	for (int i = 0; !rc && i < request->count; i++)
-		rc = add_place(p, request->operands[i], request->operands[i], false, why);
+		rc = add_place(p, request->operands[i], request->operands[i], BELOW_UNKNOWN, why);
 	if (!rc && !p->n)
-		rc = add_place(p, ".", ".", false, why);
+		rc = add_place(p, ".", ".", BELOW_UNKNOWN, why);
 	return rc;
 }
 
