@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/clock.h"
 #include "bench/compare.h"
 #include "bench/harness.h"
 #include "bench/makefs.h"
@@ -198,21 +199,38 @@ static int take_option(size_t which, const char *value)
 
 /* ---- what is told meanwhile ---- */
 
-static bool stopped(void)
+/* What the line says, and since when. */
+static struct telling {
+	const char *what, *place;
+	double share, left, since, drawn;
+} telling;
+
+static void draw(void)
 {
-	return signals_stopped() != 0;
+	double now = clock_now(), left = telling.left - (now - telling.since);
+	char line[256], text[48] = "";
+
+	telling.drawn = now;
+	if (left >= 90)
+		snprintf(text, sizeof(text), ", %.0f min left", left / 60);
+	else if (telling.left >= 0)
+		snprintf(text, sizeof(text), ", %.0f s left", left > 1 ? left : 1);
+	snprintf(line, sizeof(line), "%3.0f%%%s  %s: %s", telling.share * 100, text, telling.place, telling.what);
+	progress_line(&progress, line);
 }
 
 static void tell_progress(const char *what, const char *place, double share, double seconds_left)
 {
-	char line[256], left[48] = "";
+	telling = (struct telling){what, place, share, seconds_left, clock_now(), 0};
+	draw();
+}
 
-	if (seconds_left >= 90)
-		snprintf(left, sizeof(left), ", %.0f min left", seconds_left / 60);
-	else if (seconds_left >= 0)
-		snprintf(left, sizeof(left), ", %.0f s left", seconds_left);
-	snprintf(line, sizeof(line), "%3.0f%%%s  %s: %s", share * 100, left, place, what);
-	progress_line(&progress, line);
+/* Asked again and again, also while something takes long: so this is where the line is kept up to date. */
+static bool stopped(void)
+{
+	if (progress.drawn && telling.what && clock_now() - telling.drawn > 1)
+		draw();
+	return signals_stopped() != 0;
 }
 
 static void tell_done(const struct results *results, size_t place, size_t workload)
