@@ -14,6 +14,26 @@
 
 #include "bench/files.h"
 
+/* At a time, so that it can be told to stop in between. */
+#define PIECE ((size_t)1 << 26)
+
+static bool (*is_stopped)(void);
+
+void bare_stop_when(bool (*stopped)(void))
+{
+	is_stopped = stopped;
+}
+
+static bool stopped(void)
+{
+	return is_stopped && is_stopped();
+}
+
+static size_t piece(uint64_t size)
+{
+	return size < PIECE ? (size_t)size : PIECE;
+}
+
 int bare_check(int rc)
 {
 	return rc < 0 ? -errno : rc;
@@ -36,7 +56,9 @@ int bare_copy(int from, int to)
 
 	do
 		n = copy_file_range(from, &in, to, &out, (size_t)1 << 30, 0);
-	while (n > 0);
+	while (n > 0 && !stopped());
+	if (n > 0)
+		return -ECANCELED;
 	return n ? -errno : 0;
 }
 
@@ -68,27 +90,27 @@ int bare_map(int fd, uint64_t size, int protection, int flags, char **ret)
 
 int bare_read_all(int fd, char *buffer, uint64_t size)
 {
-	for (uint64_t at = 0; at < size;) {
-		ssize_t n = read(fd, buffer + at, size - at);
+	for (uint64_t at = 0; at < size && !stopped();) {
+		ssize_t n = read(fd, buffer + at, piece(size - at));
 
 		if (n <= 0)
 			return n ? -errno : -EIO;
 		at += (uint64_t)n;
 	}
-	return 0;
+	return stopped() ? -ECANCELED : 0;
 }
 
 int bare_write_all(int fd, const char *data, uint64_t size)
 {
-	while (size) {
-		ssize_t done = write(fd, data, size < (size_t)1 << 26 ? size : (size_t)1 << 26);
+	while (size && !stopped()) {
+		ssize_t done = write(fd, data, piece(size));
 
 		if (done <= 0)
 			return done ? -errno : -EIO;
 		data += done;
 		size -= (uint64_t)done;
 	}
-	return 0;
+	return stopped() ? -ECANCELED : 0;
 }
 
 int bare_write_pages(int fd, const char *base, const uint64_t *pages, unsigned count)

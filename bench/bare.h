@@ -11,6 +11,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Has what takes long give up, with -ECANCELED, once @stopped says so. */
+void bare_stop_when(bool (*stopped)(void));
+
 /* @rc, or if that is negative, -errno. */
 int bare_check(int rc);
 

@@ -86,13 +86,27 @@ static unsigned count_measured(const struct results_cell *cell)
 	return n;
 }
 
+/*
+ * What contenders write besides their files: one new version at a time, the old one
+ * of which may be held open; and without reflinks each may keep an image all the while.
+ */
+static uint64_t room_to_work(const struct plan *plan, unsigned own_files)
+{
+	uint64_t size = shape_size(&plan->shape);
+
+	if (!own_files)
+		return size;
+	return size * (place_lacks_source(plan->place, SNAPMAP_SOURCE_REFLINK) ? own_files + 1 : 2);
+}
+
 /* All contenders share one file, or each has its own. */
 static int make_files(struct plan *plan, const struct results_cell *cell)
 {
 	bool own = plan->workload->own_files;
 	const char *path;
-	int rc = pool_make_room(plan->place->pool, plan->place, &plan->shape, own ? count_measured(cell) : 0,
-				shape_size(&plan->shape), &plan->why);
+	unsigned own_files = own ? count_measured(cell) : 0;
+	int rc = pool_make_room(plan->place->pool, plan->place, &plan->shape, own_files, room_to_work(plan, own_files),
+				&plan->why);
 
 	for (unsigned i = 0; !rc && i < cell->nseries; i++) {
 		if (cell->series[i].status != STATUS_MEASURED)

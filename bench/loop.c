@@ -12,9 +12,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* mkfs.btrfs takes two devices for the same if the names of their files are: so each gets a name of its own. */
+static int make_in_memory(void)
+{
+	static unsigned count;
+	char name[64];
+
+	snprintf(name, sizeof(name), "snapmap-bench-%d-%u", getpid(), ++count);
+	return memfd_create(name, MFD_CLOEXEC);
+}
+
 static int make_image(const char *dir, uint64_t size, struct why *why)
 {
-	int fd = dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : memfd_create("snapmap-bench", MFD_CLOEXEC);
+	int fd = dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : make_in_memory();
 
 	if (fd >= 0 && !ftruncate(fd, (off_t)size))
 		return fd;

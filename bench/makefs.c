@@ -21,9 +21,9 @@
 #include "bench/tool.h"
 #include "bench/workload.h"
 
-/* Room for a file of 4 GiB and two copies. Only what is written takes room. */
-#define SIZE (14 * GIB)
-#define SIZE_OPTION "size=14g"
+/* Room for several files of 4 GiB. Only what is written takes room; there may be less of it below. */
+#define SIZE (64 * GIB)
+#define SIZE_OPTION "size=64g"
 
 /**
  * struct kind - a file system that can be made
@@ -74,7 +74,7 @@ static const struct kind kinds[] = {
 	{"xfs", {"mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1"}, "xfs", "", NULL, NULL},
 	{"xfs-exchange", {"mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1"}, "xfs", "", NULL, set_exchange_bit},
 	{"btrfs", {"mkfs.btrfs", "-q", "-f", "-K"}, "btrfs", "", NULL, NULL},
-	{"ext4", {"mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard"}, "ext4", "noinit_itable", NULL, NULL},
+	{"ext4", {"mkfs.ext4", "-q", "-F", "-m0", "-Jsize=128", "-Enodiscard"}, "ext4", "noinit_itable", NULL, NULL},
 	{"tmpfs", {NULL}, "tmpfs", SIZE_OPTION, NULL, NULL},
 	{"overlay", {NULL}, "overlay", "", "ext4", NULL},
 	{"overlay-xfs", {NULL}, "overlay", "", "xfs", NULL},

@@ -87,8 +87,11 @@ static void describe_device(struct place *p)
 	snprintf(device, sizeof(device), "%.99s", p->device);
 	snprintf(path, sizeof(path), "/sys/class/block/%.99s/loop/backing_file", name + 1);
 	if (read_line(path, line, sizeof(line))) {
-		snprintf(p->device, sizeof(p->device), "loop device, image %s%s", p->in_memory ? "in memory" : line,
-			 "");
+		if (p->in_memory)
+			snprintf(line, sizeof(line), "memory");
+		else if (p->images[0])
+			snprintf(line, sizeof(line), "%.399s", p->images);
+		snprintf(p->device, sizeof(p->device), "loop device, image in %s", line);
 		return;
 	}
 	snprintf(path, sizeof(path), "/sys/class/block/%.99s/queue/rotational", name + 1);
@@ -179,18 +182,23 @@ uint64_t place_memory(void)
 	return (uint64_t)kib * KIB;
 }
 
-/* Memory that runs out ends processes, so a part of it is left alone. */
-uint64_t place_room(const struct place *p)
+static uint64_t room_of(const char *dir)
 {
 	struct statvfs st;
-	uint64_t room = 0, memory;
 
-	if (!statvfs(p->dir, &st))
-		room = (uint64_t)st.f_bavail * st.f_frsize;
-	if (!p->in_memory)
-		return room;
-	memory = place_memory() / 4 * 3;
-	return room < memory ? room : memory;
+	return statvfs(dir, &st) ? 0 : (uint64_t)st.f_bavail * st.f_frsize;
+}
+
+/* Memory that runs out ends processes, and images that cannot grow lose data; so a part is left alone. */
+uint64_t place_room(const struct place *p)
+{
+	uint64_t room = room_of(p->dir), limit = UINT64_MAX;
+
+	if (p->in_memory)
+		limit = place_memory() / 4 * 3;
+	else if (p->images[0])
+		limit = room_of(p->images) / 4 * 3;
+	return room < limit ? room : limit;
 }
 
 /* ---- opening and closing ---- */
@@ -209,12 +217,15 @@ static int make_own_directory(const char *dir, struct place *p, struct why *why)
 	return 0;
 }
 
-int place_begin(const char *dir, const char *name, bool in_memory, struct place *ret, struct why *why)
+int place_begin(const char *dir, const char *name, enum below below, const char *images, struct place *ret,
+		struct why *why)
 {
-	struct place place = {.in_memory = in_memory};
+	struct place place = {.in_memory = below == BELOW_MEMORY};
 	int rc;
 
 	snprintf(place.name, sizeof(place.name), "%s", name);
+	if (below == BELOW_IMAGE)
+		snprintf(place.images, sizeof(place.images), "%s", images);
 	rc = make_own_directory(dir, &place, why);
 	if (rc)
 		return rc;

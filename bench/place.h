@@ -22,6 +22,7 @@ struct pool;
  * @features: what the library can do there
  * @probe: the same in full
  * @in_memory: what is written takes memory in the end
+ * @images: directory of the image below it, which may have less room than it seems, or ""
  * @cached: what was written once stays in memory: there is no cold cache
  * @pool: its files
  */
@@ -34,12 +35,21 @@ struct place {
 	char features[256];
 	struct snapmap_probe probe;
 	bool in_memory;
+	char images[PATH_MAX];
 	bool cached;
 	struct pool *pool;
 };
 
-/* @in_memory: the caller knows that below it there is memory only. 0 or a negative errno with @why. */
-int place_begin(const char *dir, const char *name, bool in_memory, struct place *ret, struct why *why);
+/* What the caller knows of what lies below a place. */
+enum below {
+	BELOW_UNKNOWN,
+	BELOW_MEMORY,
+	BELOW_IMAGE, /* in the directory @images */
+};
+
+/* 0 or a negative errno with @why. */
+int place_begin(const char *dir, const char *name, enum below below, const char *images, struct place *ret,
+		struct why *why);
 /* Removes all that place_begin() and the measuring made. */
 void place_end(struct place *place);
 

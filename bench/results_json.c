@@ -199,8 +199,9 @@ static int take_values(json_t *object, struct results_series *s)
 	size_t i;
 	int rc = json_is_array(values) ? 0 : -EINVAL;
 
-	json_array_foreach(values, i, value) if (!rc) rc =
-		json_is_number(value) ? results_add_value(s, json_number_value(value)) : -EINVAL;
+	json_array_foreach (values, i, value)
+		if (!rc)
+			rc = json_is_number(value) ? results_add_value(s, json_number_value(value)) : -EINVAL;
 	return rc;
 }
 
@@ -232,7 +233,9 @@ static int take_all_series(json_t *object, struct results_cell *c)
 	size_t i;
 	int rc = json_is_array(array) ? 0 : -EINVAL;
 
-	json_array_foreach(array, i, element) if (!rc) rc = take_series(element, c);
+	json_array_foreach (array, i, element)
+		if (!rc)
+			rc = take_series(element, c);
 	if (rc)
 		return rc;
 	c->reference = c->nseries;
@@ -345,8 +348,7 @@ static int take_array(json_t *root, const char *name, struct results *r, int (*t
 
 	if (!json_is_array(array))
 		return why_set(why, -EINVAL, "'%s' is damaged: it has no array \"%s\"", path, name);
-	json_array_foreach(array, i, element)
-	{
+	json_array_foreach (array, i, element) {
 		int rc = take(element, r);
 
 		if (rc)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bench/bare.h"
 #include "bench/clock.h"
 #include "bench/harness.h"
 #include "bench/machine.h"
@@ -252,7 +253,7 @@ static void tell(const struct run *r, size_t i, double spent, double spent_guess
 
 	if (r->options->progress)
 		r->options->progress(item->workload->title, r->places[item->place].name,
-				     spent + left > 0 ? spent / (spent + left) : 0, i ? left : -1);
+				     spent + left > 0 ? spent / (spent + left) : 0, left);
 }
 
 static void tell_done(const struct run *r, size_t i)
@@ -305,6 +306,7 @@ int run_measure(struct place *places, size_t nplaces, const struct run_options *
 	struct run run = {.places = places, .options = options, .results = &results, .begin = clock_now()};
 	int rc = fill_head(&run);
 
+	bare_stop_when(options->stopped);
 	if (!rc)
 		rc = plan(&run, nplaces);
 	if (!rc && !run.nitems)

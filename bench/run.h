@@ -15,7 +15,7 @@
  * @words: only workloads of which id or title has one of these; @nwords, 0 for all
  * @stopped: whether to give up
  * @progress: told before each cell: what, at which place, the share that is done, and
- *	the seconds that are left, negative if that is not known yet. May be NULL.
+ *	the seconds that may be left; at first no more than a guess. May be NULL.
  * @done: told after each workload at a place, and after a place with a NULL @workload:
  *	indices into the results. May be NULL.
  */

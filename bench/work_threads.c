@@ -19,12 +19,15 @@
 #define THREADS_MAX 64
 #define TIMES 1000
 
+/* Held for writing until all are there; then they start at once, or not at all. */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+static bool go;
+
 struct runner {
 	pthread_t thread;
 	const struct job *job;
 	char path[PATH_MAX];
 	int (*act)(const struct job *job, const char *path);
-	pthread_barrier_t *barrier;
 	int error;
 };
 
@@ -61,8 +64,9 @@ static void *run_thread(void *arg)
 {
 	struct runner *r = (struct runner *)arg;
 
-	pthread_barrier_wait(r->barrier);
-	for (int i = 0; !r->error && i < TIMES; i++)
+	pthread_rwlock_rdlock(&gate);
+	pthread_rwlock_unlock(&gate);
+	for (int i = 0; go && !r->error && i < TIMES; i++)
 		r->error = r->act(r->job, r->path);
 	return NULL;
 }
@@ -70,27 +74,28 @@ static void *run_thread(void *arg)
 static int run(const struct job *job, int (*act)(const struct job *job, const char *path), double *ret)
 {
 	static struct runner runners[THREADS_MAX];
-	pthread_barrier_t barrier;
+	unsigned started = 0;
 	double begin;
 	int rc = 0;
 
-	pthread_barrier_init(&barrier, NULL, job->count + 1);
-	for (unsigned i = 0; i < job->count; i++) {
-		runners[i] = (struct runner){.job = job, .act = act, .barrier = &barrier};
-		path_of(job, i, runners[i].path, sizeof(runners[i].path));
-		/* Those that were started wait for ever; there is no way on from here. */
-		if (pthread_create(&runners[i].thread, NULL, run_thread, &runners[i]))
-			return why_set(job->why, -EAGAIN, "cannot start %u threads", job->count);
+	pthread_rwlock_wrlock(&gate);
+	for (; started < job->count; started++) {
+		struct runner *r = &runners[started];
+
+		*r = (struct runner){.job = job, .act = act};
+		path_of(job, started, r->path, sizeof(r->path));
+		if (pthread_create(&r->thread, NULL, run_thread, r))
+			break;
 	}
-	pthread_barrier_wait(&barrier);
+	go = started == job->count;
 	begin = clock_now();
-	for (unsigned i = 0; i < job->count; i++) {
+	pthread_rwlock_unlock(&gate);
+	for (unsigned i = 0; i < started; i++) {
 		pthread_join(runners[i].thread, NULL);
 		rc = rc ? rc : runners[i].error;
 	}
 	*ret = clock_now() - begin;
-	pthread_barrier_destroy(&barrier);
-	return rc;
+	return go ? rc : why_set(job->why, -EAGAIN, "cannot start %u threads", job->count);
 }
 
 /* ---- what they do ---- */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/clock.h"
 #include "bench/compare.h"
 #include "bench/harness.h"
 #include "bench/makefs.h"
@@ -210,21 +211,38 @@ static int take_option(size_t which, const char *value)
 
 /* ---- what is told meanwhile ---- */
 
-static bool stopped(void)
+/* What the line says, and since when. */
+static struct telling {
+	const char *what, *place;
+	double share, left, since, drawn;
+} telling;
+
+static void draw(void)
 {
-	return signals_stopped() != 0;
+	double now = clock_now(), left = telling.left - (now - telling.since);
+	char line[256], text[48] = "";
+
+	telling.drawn = now;
+	if (left >= 90)
+		snprintf(text, sizeof(text), ", %.0f min left", left / 60);
+	else if (telling.left >= 0)
+		snprintf(text, sizeof(text), ", %.0f s left", left > 1 ? left : 1);
+	snprintf(line, sizeof(line), "%3.0f%%%s  %s: %s", telling.share * 100, text, telling.place, telling.what);
+	progress_line(&progress, line);
 }
 
 static void tell_progress(const char *what, const char *place, double share, double seconds_left)
 {
-	char line[256], left[48] = "";
+	telling = (struct telling){what, place, share, seconds_left, clock_now(), 0};
+	draw();
+}
 
-	if (seconds_left >= 90)
-		snprintf(left, sizeof(left), ", %.0f min left", seconds_left / 60);
-	else if (seconds_left >= 0)
-		snprintf(left, sizeof(left), ", %.0f s left", seconds_left);
-	snprintf(line, sizeof(line), "%3.0f%%%s  %s: %s", share * 100, left, place, what);
-	progress_line(&progress, line);
+/* Asked again and again, also while something takes long: so this is where the line is kept up to date. */
+static bool stopped(void)
+{
+	if (progress.drawn && telling.what && clock_now() - telling.drawn > 1)
+		draw();
+	return signals_stopped() != 0;
 }
 
 static void tell_done(const struct results *results, size_t place, size_t workload)
@@ -246,12 +264,15 @@ struct places {
 	size_t n;
 };
 
-static int add_place(struct places *p, const char *dir, const char *name, bool in_memory, struct why *why)
+static int add_place(struct places *p, const char *dir, const char *name, enum below below, struct why *why)
 {
 	for (size_t i = 0; i < p->n; i++)
 		if (!strcmp(p->places[i].name, name))
 			return why_set(why, -EEXIST, "'%s' was named twice", name);
-	return place_begin(dir, name, in_memory, &p->places[p->n], why) ? -EIO : (p->n++, 0);
+	if (place_begin(dir, name, below, settings.images, &p->places[p->n], why))
+		return -EIO;
+	p->n++;
+	return 0;
 }
 
 static int make_places(struct places *p, const struct request *request, struct why *why)
@@ -274,7 +295,8 @@ static int make_places(struct places *p, const struct request *request, struct w
 		progress_line(&progress, line);
 		rc = makefs_make(&makefs, settings.make_fs.items[i], dir, why);
 		if (!rc)
-			rc = add_place(p, dir, settings.make_fs.items[i], !settings.images, why);
+			rc = add_place(p, dir, settings.make_fs.items[i], settings.images ? BELOW_IMAGE : BELOW_MEMORY,
+				       why);
 	}
 	return rc;
 }
@@ -290,9 +312,9 @@ static int open_places(struct places *p, const struct request *request, struct w
 	if (settings.make_fs.n)
 		rc = make_places(p, request, why);
 	for (int i = 0; !rc && i < request->count; i++)
-		rc = add_place(p, request->operands[i], request->operands[i], false, why);
+		rc = add_place(p, request->operands[i], request->operands[i], BELOW_UNKNOWN, why);
 	if (!rc && !p->n)
-		rc = add_place(p, ".", ".", false, why);
+		rc = add_place(p, ".", ".", BELOW_UNKNOWN, why);
 	return rc;
 }
 
