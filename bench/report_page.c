@@ -29,9 +29,9 @@ void page_open_table(const struct page *page, const char *caption, const char *l
 {
 	fputs("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", page->out);
 	text_escape(page->out, label);
-	fputs("\"><table><caption>", page->out);
+	fputs("\"><table><caption><span>", page->out);
 	text_escape(page->out, caption);
-	fputs("</caption>\n", page->out);
+	fputs("</span></caption>\n", page->out);
 }
 
 void page_close_table(const struct page *page)
