@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/clock.h"
 #include "bench/files.h"
 
 /* A process that ends with its parent and leaves no core file behind. */
@@ -46,7 +47,7 @@ static int end_of(pid_t pid)
 
 static double milliseconds_since(double begin)
 {
-	return (harness_now() - begin) * 1e3;
+	return (clock_now() - begin) * 1e3;
 }
 
 /* ---- the snapshot ---- */
@@ -58,7 +59,7 @@ static void vandalize(const struct stage *stage)
 	pid_t pid = spawn();
 
 	if (!pid)
-		_exit(file_make(stage->path, part) ? 1 : 0);
+		_exit(file_make(stage->path, part, NULL) ? 1 : 0);
 	must(end_of(pid) == 0, "the other process can write the file");
 	say("other process", "cut the file to nothing and wrote %llu MiB anew", (unsigned long long)(part / MIB));
 }
@@ -134,7 +135,7 @@ void tell_snapshot(struct stage *stage)
 	struct snapmap_info info;
 	struct snapmap *map;
 	uint64_t before;
-	double begin = harness_now(), took;
+	double begin = clock_now(), took;
 
 	must_do(snapmap_open(stage->path, NULL, &map), "snapmap_open");
 	took = milliseconds_since(begin);
@@ -185,7 +186,7 @@ static void commit_watched(const struct stage *stage, struct snapmap_mut *map)
 {
 	void *shared = mmap(NULL, sizeof(struct looks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct looks *l = (struct looks *)shared;
-	double begin = harness_now();
+	double begin = clock_now();
 	unsigned commits = 0;
 	pid_t pid;
 
@@ -193,9 +194,9 @@ static void commit_watched(const struct stage *stage, struct snapmap_mut *map)
 	pid = spawn();
 	if (!pid)
 		watch(stage, l);
-	while (!__atomic_load_n(&l->looks, __ATOMIC_RELAXED) && harness_now() - begin < 5)
+	while (!__atomic_load_n(&l->looks, __ATOMIC_RELAXED) && clock_now() - begin < 5)
 		usleep(1000);
-	while (commits < 3 || (commits < 50 && harness_now() - begin < 0.5)) {
+	while (commits < 3 || (commits < 50 && clock_now() - begin < 0.5)) {
 		pages_store(stage, (char *)snapmap_mut_data(map), 100 + commits++);
 		must_do(snapmap_mut_commit(map, NULL), "snapmap_mut_commit");
 	}
@@ -245,7 +246,7 @@ void tell_commit(struct stage *stage)
 	must(dirty == (ssize_t)PAGES, "the edited pages are known (%zd of %u)", dirty, PAGES);
 	must(version_now(stage) == 0, "an edit does not show before its commit");
 	say("editor", "stored into %u pages: nobody else sees it yet", PAGES);
-	begin = harness_now();
+	begin = clock_now();
 	must_do(snapmap_mut_commit(map, NULL), "snapmap_mut_commit");
 	took = milliseconds_since(begin);
 	must_do(snapmap_mut_get_info(map, &info), "snapmap_mut_get_info");
