@@ -149,6 +149,7 @@ static int run_contenders(struct plan *plan, const struct effort *effort, struct
 	rc = harness_measure(&c);
 	if (c.settle_fd >= 0)
 		close(c.settle_fd);
+	pool_give_back(plan->place->pool);
 	return rc;
 }
 
