@@ -89,6 +89,7 @@ static unsigned count_measured(const struct results_cell *cell)
 /*
  * What contenders write besides their files: one new version at a time, the old one
  * of which may be held open; and without reflinks each may keep an image all the while.
+ * Contenders that fill holes are not let at holes to change (work_commit.c).
  */
 static uint64_t room_to_work(const struct plan *plan, unsigned own_files)
 {
@@ -96,6 +97,8 @@ static uint64_t room_to_work(const struct plan *plan, unsigned own_files)
 
 	if (!own_files)
 		return size;
+	if (plan->shape.kind == SHAPE_SPARSE)
+		return 0;
 	return size * (place_lacks_source(plan->place, SNAPMAP_SOURCE_REFLINK) ? own_files + 1 : 2);
 }
 
@@ -149,6 +152,7 @@ static int run_contenders(struct plan *plan, const struct effort *effort, struct
 	rc = harness_measure(&c);
 	if (c.settle_fd >= 0)
 		close(c.settle_fd);
+	pool_give_back(plan->place->pool);
 	return rc;
 }
 

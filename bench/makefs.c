@@ -18,12 +18,13 @@
 #include <unistd.h>
 
 #include "bench/loop.h"
+#include "bench/place.h"
 #include "bench/tool.h"
 #include "bench/workload.h"
 
-/* Room for several files of 4 GiB. Only what is written takes room; there may be less of it below. */
-#define SIZE (64 * GIB)
-#define SIZE_OPTION "size=64g"
+/* Room for several files of 4 GiB, and for any of those file systems. */
+#define SIZE_MAX_WANTED (64 * GIB)
+#define SIZE_LEAST (512 * MIB)
 
 /**
  * struct kind - a file system that can be made
@@ -75,7 +76,7 @@ static const struct kind kinds[] = {
 	{"xfs-exchange", {"mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1"}, "xfs", "", NULL, set_exchange_bit},
 	{"btrfs", {"mkfs.btrfs", "-q", "-f", "-K"}, "btrfs", "", NULL, NULL},
 	{"ext4", {"mkfs.ext4", "-q", "-F", "-m0", "-Jsize=128", "-Enodiscard"}, "ext4", "noinit_itable", NULL, NULL},
-	{"tmpfs", {NULL}, "tmpfs", SIZE_OPTION, NULL, NULL},
+	{"tmpfs", {NULL}, "tmpfs", NULL, NULL, NULL},
 	{"overlay", {NULL}, "overlay", "", "ext4", NULL},
 	{"overlay-xfs", {NULL}, "overlay", "", "xfs", NULL},
 };
@@ -98,6 +99,21 @@ const char *makefs_name(size_t i)
 bool makefs_knows(const char *name)
 {
 	return find(name) != NULL;
+}
+
+int makefs_check(const char *name, struct why *why)
+{
+	const struct kind *kind = find(name);
+	const char *program;
+
+	if (kind && kind->below)
+		kind = find(kind->below);
+	program = kind ? kind->mkfs[0] : NULL;
+	if (program && !tool_is_there(program))
+		return why_set(why, -ENOENT, "the program %s is not installed, which makes %s", program, name);
+	if (kind && kind->finish && !tool_is_there("xfs_db"))
+		return why_set(why, -ENOENT, "the program xfs_db is not installed, which makes %s", name);
+	return 0;
 }
 
 /* ---- the namespace ---- */
@@ -160,13 +176,28 @@ static int mount_at(const struct kind *kind, const char *source, const char *dir
 	return why_set(why, -errno, "cannot mount %s: %s", kind->name, strerror(errno));
 }
 
+static int choose_size(const struct makefs *m, const struct kind *kind, uint64_t *ret, struct why *why)
+{
+	uint64_t size = m->images && kind->type[0] != 't' ? place_room_of(m->images) / 4 * 3 : place_memory() / 2;
+
+	if (size < SIZE_LEAST)
+		return why_set(why, -ENOSPC, "there is too little room in %s to make %s",
+			       m->images ? m->images : "memory", kind->name);
+	*ret = (size < SIZE_MAX_WANTED ? size : SIZE_MAX_WANTED) / MIB * MIB;
+	return 0;
+}
+
 static int make_device(const struct makefs *m, const struct kind *kind, const char *dir, struct why *why)
 {
 	const char *argv[10] = {NULL};
 	char device[64];
+	uint64_t size;
 	size_t n = 0;
-	int fd = loop_create(m->images, SIZE, device, why), rc;
+	int rc = choose_size(m, kind, &size, why), fd;
 
+	if (rc)
+		return rc;
+	fd = loop_create(m->images, size, device, why);
 	if (fd < 0)
 		return fd;
 	for (; kind->mkfs[n]; n++)
@@ -188,15 +219,18 @@ static int make_directory(const char *path, struct why *why)
 		       : 0;
 }
 
+static void below_of(const struct makefs *m, const struct kind *kind, char *ret, size_t n)
+{
+	snprintf(ret, n, "%s/.%s-below", m->top, kind->name);
+}
+
 static int make_overlay(struct makefs *m, const struct kind *kind, const char *dir, struct why *why)
 {
 	static const char *const parts[] = {"lower", "upper", "work"};
-	char below[PATH_MAX], name[64], options[3 * PATH_MAX + 64], part[PATH_MAX + 8];
+	char below[PATH_MAX + 64], options[3 * PATH_MAX + 256], part[PATH_MAX + 96];
 	int rc;
 
-	snprintf(name, sizeof(name), ".%s-below", kind->name);
-	if ((size_t)snprintf(below, sizeof(below), "%s/%s", m->top, name) >= sizeof(below))
-		return why_set(why, -ENAMETOOLONG, "'%s' is too long a name", m->top);
+	below_of(m, kind, below, sizeof(below));
 	rc = make_directory(below, why);
 	if (!rc)
 		rc = make_device(m, find(kind->below), below, why);
@@ -208,6 +242,18 @@ static int make_overlay(struct makefs *m, const struct kind *kind, const char *d
 		return rc;
 	snprintf(options, sizeof(options), "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", below, below, below);
 	return mount_at(kind, "overlay", dir, options, why);
+}
+
+static int make_tmpfs(struct makefs *m, const struct kind *kind, const char *dir, struct why *why)
+{
+	char options[64];
+	uint64_t size;
+	int rc = choose_size(m, kind, &size, why);
+
+	if (rc)
+		return rc;
+	snprintf(options, sizeof(options), "size=%llu", (unsigned long long)size);
+	return mount_at(kind, "tmpfs", dir, options, why);
 }
 
 int makefs_make(struct makefs *m, const char *name, char ret_dir[PATH_MAX], struct why *why)
@@ -224,5 +270,25 @@ int makefs_make(struct makefs *m, const char *name, char ret_dir[PATH_MAX], stru
 		return rc;
 	if (kind->below)
 		return make_overlay(m, kind, ret_dir, why);
-	return kind->mkfs[0] ? make_device(m, kind, ret_dir, why) : mount_at(kind, name, ret_dir, kind->options, why);
+	return kind->mkfs[0] ? make_device(m, kind, ret_dir, why) : make_tmpfs(m, kind, ret_dir, why);
+}
+
+/* Nothing of ours is open there any more; should something be, the mount goes with it. */
+static void unmount(const char *dir)
+{
+	if (umount2(dir, 0))
+		umount2(dir, MNT_DETACH);
+}
+
+void makefs_unmake(struct makefs *m, const char *name)
+{
+	const struct kind *kind = find(name);
+	char dir[PATH_MAX + 64];
+
+	snprintf(dir, sizeof(dir), "%s/%s", m->top, name);
+	unmount(dir);
+	if (kind && kind->below) {
+		below_of(m, kind, dir, sizeof(dir));
+		unmount(dir);
+	}
 }

@@ -182,7 +182,7 @@ uint64_t place_memory(void)
 	return (uint64_t)kib * KIB;
 }
 
-static uint64_t room_of(const char *dir)
+uint64_t place_room_of(const char *dir)
 {
 	struct statvfs st;
 
@@ -192,12 +192,12 @@ static uint64_t room_of(const char *dir)
 /* Memory that runs out ends processes, and images that cannot grow lose data; so a part is left alone. */
 uint64_t place_room(const struct place *p)
 {
-	uint64_t room = room_of(p->dir), limit = UINT64_MAX;
+	uint64_t room = place_room_of(p->dir), limit = UINT64_MAX;
 
 	if (p->in_memory)
-		limit = place_memory() / 4 * 3;
+		limit = place_memory() / 2;
 	else if (p->images[0])
-		limit = room_of(p->images) / 4 * 3;
+		limit = place_room_of(p->images) / 4 * 3;
 	return room < limit ? room : limit;
 }
 
@@ -240,7 +240,8 @@ int place_begin(const char *dir, const char *name, enum below below, const char 
 	find_mount(&place);
 	describe_device(&place);
 	list_features(&place);
-	rc = pool_open(place.dir, !place_lacks_source(&place, SNAPMAP_SOURCE_REFLINK), &place.pool);
+	rc = pool_open(place.dir, !place_lacks_source(&place, SNAPMAP_SOURCE_REFLINK), below != BELOW_UNKNOWN,
+		       &place.pool);
 	if (rc) {
 		rmdir(place.dir);
 		return why_set(why, rc, "cannot measure in '%s': no memory", dir);

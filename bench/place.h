@@ -58,7 +58,8 @@ const char *place_lacks_source(const struct place *place, uint32_t source);
 const char *place_lacks_strategy(const struct place *place, uint32_t strategy);
 /* Bytes of memory that are not in use. */
 uint64_t place_memory(void);
-/* Bytes that can be written here. */
+/* Bytes that can be written to a directory; at a place, without harm to what is below it. */
+uint64_t place_room_of(const char *dir);
 uint64_t place_room(const struct place *place);
 
 /* What bars are meant for: file systems as they are, and not a layer above them. */
@@ -85,9 +86,12 @@ uint64_t shape_size(const struct shape *shape);
 /* Bytes that it takes on the disk. */
 uint64_t shape_room(const struct shape *shape);
 
-int pool_open(const char *dir, bool reflink, struct pool **ret);
+/* @trim: the file system lies in an image of ours, which is to shrink with it */
+int pool_open(const char *dir, bool reflink, bool trim, struct pool **ret);
 /* Removes all files. */
 void pool_close(struct pool *pool);
+/* Has what was removed be free, also in the image. */
+void pool_give_back(const struct pool *pool);
 /* A file of that shape that nobody changes; the string belongs to the pool, until the next call. */
 int pool_get(struct pool *pool, const struct shape *shape, bool (*stopped)(void), const char **ret);
 /* One like it for the contender @slot to change. It is used up with the next pool_get_own() of that slot. */

@@ -32,7 +32,7 @@ struct file {
 
 struct pool {
 	char dir[PATH_MAX - 64];
-	bool reflink;
+	bool reflink, trim;
 	uint64_t counter, made;
 	struct file files[FILES];
 };
@@ -54,7 +54,7 @@ static bool same_shape(const struct shape *a, const struct shape *b)
 	return a->kind == b->kind && a->amount == b->amount;
 }
 
-int pool_open(const char *dir, bool reflink, struct pool **ret)
+int pool_open(const char *dir, bool reflink, bool trim, struct pool **ret)
 {
 	struct pool *pool = (struct pool *)calloc(1, sizeof(*pool));
 
@@ -65,12 +65,12 @@ int pool_open(const char *dir, bool reflink, struct pool **ret)
 		return -ENAMETOOLONG;
 	}
 	pool->reflink = reflink;
+	pool->trim = trim;
 	*ret = pool;
 	return 0;
 }
 
-/* Gives back what a file took, also in the image that the file system lies in. */
-static void give_back(const struct pool *pool)
+void pool_give_back(const struct pool *pool)
 {
 	struct fstrim_range range = {.len = UINT64_MAX};
 	int fd = open(pool->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -78,7 +78,8 @@ static void give_back(const struct pool *pool)
 	if (fd < 0)
 		return;
 	syncfs(fd);
-	(void)!ioctl(fd, FITRIM, &range);
+	if (pool->trim)
+		(void)!ioctl(fd, FITRIM, &range);
 	close(fd);
 }
 
@@ -227,7 +228,7 @@ int pool_make_room(struct pool *pool, const struct place *place, const struct sh
 
 	while (room < wanted && (f = oldest_but(pool, shape))) {
 		forget(f);
-		give_back(pool);
+		pool_give_back(pool);
 		room = place_room(place);
 	}
 	if (room >= wanted)

@@ -47,7 +47,8 @@ struct item {
 };
 
 struct run {
-	struct place *places;
+	struct place place; /* the one that was entered, if any */
+	bool entered;
 	const struct run_options *options;
 	struct results *results;
 	struct item *items;
@@ -153,15 +154,14 @@ static int add_place(struct results *results, const struct place *place)
 	return 0;
 }
 
-static int plan(struct run *r, size_t nplaces)
+static int plan(struct run *r)
 {
 	const struct workload *w;
 	int rc = 0;
 
-	for (size_t p = 0; !rc && p < nplaces; p++) {
+	for (size_t p = 0; !rc && p < r->options->nplaces; p++) {
 		size_t index = 0;
 
-		rc = add_place(r->results, &r->places[p]);
 		for (size_t i = 0; !rc && (w = workload_at(i)); i++) {
 			if (!is_chosen(w, r->options) || !has_points(w, r->options))
 				continue;
@@ -215,7 +215,7 @@ static void learn(struct run *r, size_t done, double seconds)
 /* Of a quick run each place has its share of the time; what does not fit is left out. */
 static bool is_too_late(const struct run *r, const struct item *item)
 {
-	double share = (double)(item->place + 1) / (double)r->results->nplaces;
+	double share = (double)(item->place + 1) / (double)r->options->nplaces;
 
 	return r->options->level == LEVEL_QUICK && !r->options->bars && !r->options->rounds &&
 	       clock_now() - r->begin > QUICK_SECONDS * share;
@@ -238,7 +238,7 @@ static int measure_item(struct run *r, const struct item *item)
 		cell->status = STATUS_LEFT_OUT;
 		return results_set(&cell->reason, "not within the time of a quick run");
 	}
-	rc = cell_measure(&r->places[item->place], item->workload, &item->point, &effort, r->options->stopped, cell);
+	rc = cell_measure(&r->place, item->workload, &item->point, &effort, r->options->stopped, cell);
 	if (rc) {
 		results_free_cell(cell);
 		r->results->ncells--;
@@ -252,7 +252,7 @@ static void tell(const struct run *r, size_t i, double spent, double spent_guess
 	double left = seconds_left(r, i, spent, spent_guess);
 
 	if (r->options->progress)
-		r->options->progress(item->workload->title, r->places[item->place].name,
+		r->options->progress(item->workload->title, r->options->names[item->place],
 				     spent + left > 0 ? spent / (spent + left) : 0, left);
 }
 
@@ -265,7 +265,36 @@ static void tell_done(const struct run *r, size_t i)
 			r->options->done(r->results, item->place, item->index);
 }
 
-static int run_items(struct run *r)
+static void leave(struct run *r)
+{
+	if (r->entered)
+		r->options->leave(r->results->nplaces - 1, &r->place);
+	r->entered = false;
+}
+
+/* Items are sorted by place. */
+static int enter(struct run *r, size_t place, struct why *why)
+{
+	int rc;
+
+	if (place < r->results->nplaces)
+		return 0;
+	leave(r);
+	rc = r->options->enter(place, &r->place, why);
+	if (rc)
+		return rc;
+	r->entered = true;
+	return add_place(r->results, &r->place);
+}
+
+static int run_item(struct run *r, size_t i, struct why *why)
+{
+	int rc = enter(r, r->items[i].place, why);
+
+	return rc ? rc : measure_item(r, &r->items[i]);
+}
+
+static int run_items(struct run *r, struct why *why)
 {
 	double spent = 0, spent_guess = 0;
 
@@ -274,7 +303,7 @@ static int run_items(struct run *r)
 		int rc;
 
 		tell(r, i, spent, spent_guess);
-		rc = measure_item(r, &r->items[i]);
+		rc = run_item(r, i, why);
 		if (rc == -ECANCELED || r->options->stopped()) {
 			r->results->interrupted = true;
 			return 0;
@@ -300,24 +329,21 @@ static int fill_head(struct run *r)
 	return machine_describe(results);
 }
 
-int run_measure(struct place *places, size_t nplaces, const struct run_options *options, struct results *ret)
+int run_measure(const struct run_options *options, struct results *ret, struct why *why)
 {
-	struct results results = {0};
-	struct run run = {.places = places, .options = options, .results = &results, .begin = clock_now()};
+	struct run run = {.options = options, .results = ret, .begin = clock_now()};
 	int rc = fill_head(&run);
 
 	bare_stop_when(options->stopped);
+	why_set(why, 0, "there is no memory");
 	if (!rc)
-		rc = plan(&run, nplaces);
+		rc = plan(&run);
 	if (!rc && !run.nitems)
-		rc = -ENOENT;
+		rc = why_set(why, -ENOENT, "nothing was chosen: no title or name has such a word");
 	if (!rc)
-		rc = run_items(&run);
+		rc = run_items(&run, why);
+	leave(&run);
 	free(run.items);
-	results.seconds = clock_now() - run.begin;
-	if (rc)
-		results_free(&results);
-	else
-		*ret = results;
+	ret->seconds = clock_now() - run.begin;
 	return rc;
 }

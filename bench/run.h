@@ -8,6 +8,11 @@
 
 /**
  * struct run_options - what to measure
+ * @nplaces: places
+ * @names: of them
+ * @enter: makes one ready, before the first cell there. 0 or a negative errno with @why.
+ * @leave: after the last one. There is no more than one at a time, so that it can have
+ *	all memory and all of the disk.
  * @level: which points
  * @bars: only workloads that have bars, all their points, as often as the bars want it
  * @rounds: so many in any case, or 0
@@ -20,6 +25,10 @@
  *	indices into the results. May be NULL.
  */
 struct run_options {
+	size_t nplaces;
+	const char *const *names;
+	int (*enter)(size_t place, struct place *ret, struct why *why);
+	void (*leave)(size_t place, struct place *what);
 	enum level level;
 	bool bars;
 	unsigned rounds;
@@ -33,10 +42,11 @@ struct run_options {
 };
 
 /*
- * Fills in all of @ret, to be freed with results_free(). 0, or -ENOMEM. A run that was
- * told to stop has what it measured until then. -ENOENT if no workload was chosen.
+ * Measures. @ret, all zeros before, is to be freed with results_free() in any case; it has
+ * what was measured until the end, an error, or until it was told to stop. 0, or a
+ * negative errno with @why; -ENOENT if no workload was chosen.
  */
-int run_measure(struct place *places, size_t nplaces, const struct run_options *options, struct results *ret);
+int run_measure(const struct run_options *options, struct results *ret, struct why *why);
 
 /* ---- one cell (cell.c) ---- */
 

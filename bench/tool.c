@@ -13,17 +13,37 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Where programs for the administrator are is not in everybody's path. */
+static void search_path(char *ret, size_t n)
+{
+	const char *path = getenv("PATH");
+
+	snprintf(ret, n, "%s:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
+}
+
+bool tool_is_there(const char *name)
+{
+	char path[4096], file[4096 + 64], *rest = path, *dir;
+
+	search_path(path, sizeof(path));
+	while ((dir = strsep(&rest, ":"))) {
+		snprintf(file, sizeof(file), "%s/%s", dir, name);
+		if (!access(file, X_OK))
+			return true;
+	}
+	return false;
+}
+
 static void be_tool(const char *const argv[], int output, pid_t parent)
 {
 	int null = open("/dev/null", O_RDONLY);
-	const char *path = getenv("PATH");
-	char with_sbin[4096];
+	char path[4096];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(127);
-	snprintf(with_sbin, sizeof(with_sbin), "%s:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
-	setenv("PATH", with_sbin, 1);
+	search_path(path, sizeof(path));
+	setenv("PATH", path, 1);
 	dup2(null, STDIN_FILENO);
 	dup2(output, STDOUT_FILENO);
 	dup2(output, STDERR_FILENO);

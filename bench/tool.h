@@ -3,7 +3,7 @@
 #ifndef SNAPMAP_BENCH_TOOL_H
 #define SNAPMAP_BENCH_TOOL_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #include "bench/why.h"
 
@@ -14,5 +14,8 @@
  */
 #define TOOL_OUTPUT 4096
 int tool_run(const char *const argv[], char *ret_output, struct why *why);
+
+/* Whether tool_run() would find it. */
+bool tool_is_there(const char *name);
 
 #endif

@@ -398,6 +398,7 @@ const struct workload commit_size = {
 	.settle = true,
 };
 
+/* Those that keep holes. */
 static const struct contender sparing[] = {EXCHANGE, REPLACE, CLONE, JOURNAL, BARE_REPLACE, BARE_IN_PLACE, BARE_CRATE};
 static const struct point sparse_sizes[] = {FULL(64 * MIB), FULL(GIB), STANDARD(4 * GIB)};
 

@@ -259,100 +259,121 @@ static void tell_done(const struct results *results, size_t place, size_t worklo
 
 /* ---- measuring ---- */
 
-struct places {
-	struct place *places;
+/* First those that are made, then those that were named. */
+static struct spots {
+	const char *names[2 * ITEMS_MAX + 1];
 	size_t n;
-};
+	struct makefs makefs;
+} spots;
 
-static int add_place(struct places *p, const char *dir, const char *name, enum below below, struct why *why)
+static bool is_made(size_t spot)
 {
-	for (size_t i = 0; i < p->n; i++)
-		if (!strcmp(p->places[i].name, name))
+	return spot < settings.make_fs.n;
+}
+
+static int enter(size_t spot, struct place *ret, struct why *why)
+{
+	const char *name = spots.names[spot];
+	char dir[PATH_MAX];
+	int rc;
+
+	if (!is_made(spot))
+		return place_begin(name, name, BELOW_UNKNOWN, NULL, ret, why);
+	rc = makefs_make(&spots.makefs, name, dir, why);
+	if (!rc)
+		rc = place_begin(dir, name, settings.images ? BELOW_IMAGE : BELOW_MEMORY, settings.images, ret, why);
+	if (rc)
+		makefs_unmake(&spots.makefs, name);
+	return rc;
+}
+
+static void leave(size_t spot, struct place *place)
+{
+	place_end(place);
+	if (is_made(spot))
+		makefs_unmake(&spots.makefs, spots.names[spot]);
+}
+
+static int name_spot(const char *name, struct why *why)
+{
+	for (size_t i = 0; i < spots.n; i++)
+		if (!strcmp(spots.names[i], name))
 			return why_set(why, -EEXIST, "'%s' was named twice", name);
-	if (place_begin(dir, name, below, settings.images, &p->places[p->n], why))
-		return -EIO;
-	p->n++;
+	if (spots.n == 2 * ITEMS_MAX)
+		return why_set(why, -E2BIG, "these are too many places");
+	spots.names[spots.n++] = name;
 	return 0;
 }
 
-static int make_places(struct places *p, const struct request *request, struct why *why)
+/* What would fail in the middle of a long run is tried before it. */
+static int try_spots(struct why *why)
 {
-	const char *used[ITEMS_MAX + OUTPUTS] = {0};
-	struct makefs makefs;
-	size_t nused = 0;
-	int rc;
-
-	for (int i = 0; i < request->count && nused < ITEMS_MAX; i++)
-		used[nused++] = request->operands[i];
-	for (size_t i = 0; i < OUTPUTS; i++)
-		if (settings.files[outputs[i].option])
-			used[nused++] = settings.files[outputs[i].option];
-	rc = makefs_begin(settings.images, used, nused, &makefs, why);
-	for (size_t i = 0; !rc && !stopped() && i < settings.make_fs.n; i++) {
-		char dir[PATH_MAX], line[128];
-
-		snprintf(line, sizeof(line), "making %s", settings.make_fs.items[i]);
-		progress_line(&progress, line);
-		rc = makefs_make(&makefs, settings.make_fs.items[i], dir, why);
-		if (!rc)
-			rc = add_place(p, dir, settings.make_fs.items[i], settings.images ? BELOW_IMAGE : BELOW_MEMORY,
-				       why);
-	}
-	return rc;
-}
-
-static int open_places(struct places *p, const struct request *request, struct why *why)
-{
-	size_t n = (size_t)request->count + settings.make_fs.n + 1;
 	int rc = 0;
 
-	p->places = (struct place *)calloc(n, sizeof(*p->places));
-	if (!p->places)
-		return why_set(why, -ENOMEM, "there is no memory");
-	if (settings.make_fs.n)
-		rc = make_places(p, request, why);
-	for (int i = 0; !rc && i < request->count; i++)
-		rc = add_place(p, request->operands[i], request->operands[i], BELOW_UNKNOWN, why);
-	if (!rc && !p->n)
-		rc = add_place(p, ".", ".", BELOW_UNKNOWN, why);
+	for (size_t i = 0; !rc && i < spots.n; i++) {
+		struct place place;
+
+		rc = is_made(i) ? makefs_check(spots.names[i], why) : enter(i, &place, why);
+		if (!rc && !is_made(i))
+			place_end(&place);
+	}
 	return rc;
 }
 
-static void close_places(struct places *p)
+static int begin_making(struct why *why)
 {
-	for (size_t i = 0; i < p->n; i++)
-		place_end(&p->places[i]);
-	free(p->places);
+	const char *used[2 * ITEMS_MAX + OUTPUTS];
+	size_t n = 0;
+
+	for (size_t i = settings.make_fs.n; i < spots.n; i++)
+		used[n++] = spots.names[i];
+	for (size_t i = 0; i < OUTPUTS; i++)
+		if (settings.files[outputs[i].option])
+			used[n++] = settings.files[outputs[i].option];
+	return makefs_begin(settings.images, used, n, &spots.makefs, why);
 }
 
-/* -1, or an exit status after a message. */
-static int measure(const struct request *request, struct results *ret)
+static int find_spots(const struct request *request, struct why *why)
 {
-	struct places places = {0};
-	struct why why = {""};
-	int rc;
+	int rc = 0;
 
-	settings.run.words = settings.words.items;
-	settings.run.nwords = settings.words.n;
-	settings.run.stopped = stopped;
-	settings.run.progress = tell_progress;
-	settings.run.done = tell_done;
-	rc = open_places(&places, request, &why);
-	if (!rc && !stopped()) {
-		rc = run_measure(places.places, places.n, &settings.run, ret);
-		if (rc)
-			why_set(&why, rc,
-				rc == -ENOENT ? "nothing was chosen: no title or name has such a word"
-					      : "there is no memory");
-	}
-	progress_end(&progress);
-	close_places(&places);
-	if (stopped() && !ret->nplaces)
-		return report_stopped(NULL);
+	for (size_t i = 0; !rc && i < settings.make_fs.n; i++)
+		rc = name_spot(settings.make_fs.items[i], why);
+	for (int i = 0; !rc && i < request->count; i++)
+		rc = name_spot(request->operands[i], why);
+	if (!rc && !spots.n)
+		rc = name_spot(".", why);
+	if (!rc && settings.make_fs.n)
+		rc = begin_making(why);
+	return rc ? rc : try_spots(why);
+}
+
+/* -1 if there are results, else an exit status after a message. A run that failed may have results, too. */
+static int measure(const struct request *request, struct results *ret, bool *ret_failed)
+{
+	struct run_options *run = &settings.run;
+	struct why why = {""};
+	int rc = find_spots(request, &why);
+
+	run->nplaces = spots.n;
+	run->names = spots.names;
+	run->enter = enter;
+	run->leave = leave;
+	run->words = settings.words.items;
+	run->nwords = settings.words.n;
+	run->stopped = stopped;
+	run->progress = tell_progress;
+	run->done = tell_done;
 	if (!rc)
+		rc = run_measure(run, ret, &why);
+	progress_end(&progress);
+	if (rc)
+		report("%s", why.text);
+	*ret_failed = rc != 0;
+	if (ret->ncells || (!rc && ret->nplaces))
 		return -1;
-	report("%s", why.text);
-	return STATUS_FAILED;
+	results_free(ret);
+	return rc ? STATUS_FAILED : report_stopped(NULL);
 }
 
 /* ---- outputs ---- */
@@ -433,6 +454,7 @@ int cmd_bench(int argc, char **argv)
 {
 	struct results results = {0};
 	struct request request;
+	bool failed = false;
 	int status = options_parse(&syntax, argc, argv, &request);
 
 	if (status >= 0)
@@ -441,7 +463,7 @@ int cmd_bench(int argc, char **argv)
 		return compare(&request);
 	signals_catch();
 	progress_start(&progress, request.quiet);
-	status = settings.read ? show_read(&results) : measure(&request, &results);
+	status = settings.read ? show_read(&results) : measure(&request, &results, &failed);
 	if (status >= 0)
 		return status;
 	show_end(&results);
@@ -449,5 +471,5 @@ int cmd_bench(int argc, char **argv)
 	results_free(&results);
 	if (stopped())
 		return report_stopped(NULL);
-	return report_output(status);
+	return report_output(failed ? STATUS_FAILED : status);
 }
