@@ -41,7 +41,7 @@ static int create(const char *path)
 }
 
 /* Writes @size bytes in pieces, each followed by a hole of the same size if @holes. */
-static int write_pieces(int fd, uint64_t size, size_t piece, bool holes)
+static int write_pieces(int fd, uint64_t size, size_t piece, bool holes, bool (*stopped)(void))
 {
 	char *buffer = (char *)malloc(BUFFER);
 	uint64_t state = 1, at = 0, done = 0;
@@ -53,6 +53,8 @@ static int write_pieces(int fd, uint64_t size, size_t piece, bool holes)
 		fill(buffer, n, &state);
 		if (pwrite(fd, buffer, n, (off_t)at) != (ssize_t)n)
 			rc = errno ? -errno : -EIO;
+		if (stopped && stopped())
+			rc = -ECANCELED;
 		done += n;
 		at += holes ? 2 * n : n;
 	}
@@ -62,24 +64,24 @@ static int write_pieces(int fd, uint64_t size, size_t piece, bool holes)
 	return rc;
 }
 
-int file_make(const char *path, uint64_t size)
+int file_make(const char *path, uint64_t size, bool (*stopped)(void))
 {
 	int fd = create(path), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = write_pieces(fd, size, BUFFER, false);
+	rc = write_pieces(fd, size, BUFFER, false, stopped);
 	close(fd);
 	return rc;
 }
 
-int file_make_fragmented(const char *path, unsigned extents)
+int file_make_fragmented(const char *path, unsigned extents, bool (*stopped)(void))
 {
 	int fd = create(path), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = write_pieces(fd, extents * (uint64_t)PAGE, PAGE, true);
+	rc = write_pieces(fd, extents * (uint64_t)PAGE, PAGE, true, stopped);
 	close(fd);
 	return rc;
 }
@@ -110,13 +112,6 @@ int file_clone(const char *from, const char *to)
 		return target;
 	close(target);
 	return rc;
-}
-
-int file_private(const char *dir)
-{
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
-
-	return fd < 0 ? -errno : fd;
 }
 
 static int by_number(const void *a, const void *b)
@@ -166,7 +161,7 @@ int pages_pick(const struct job *job, uint64_t *state, uint64_t *ret_pages)
 	uint64_t npages = job->size / PAGE;
 
 	if (!job->count || job->count > npages - npages / 8)
-		return -EINVAL;
+		return why_set(job->why, -EOPNOTSUPP, "the file has too few pages for %u edits", job->count);
 	if (job->clustered) {
 		pick_runs(ret_pages, job->count, npages, state);
 		return 0;
@@ -192,6 +187,11 @@ void pages_edit(char *base, const uint64_t *pages, unsigned count, uint64_t valu
 {
 	for (unsigned i = 0; i < count; i++)
 		memcpy(base + pages[i] * PAGE, &value, sizeof(value));
+}
+
+bool page_differs(const char *a, const char *b)
+{
+	return memcmp(a, b, PAGE) != 0;
 }
 
 unsigned pages_read(const char *base, uint64_t size)

@@ -1,136 +1,243 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Comparing the cost of two ways to do the same thing.
+ * Comparing the cost of several ways to do the same thing.
  *
- * The machine is never quiet: other processes run, disks write out. So the two
- * take turns, round by round, and each round of one is compared with the round of
- * the other beside it; what counts is the median of these ratios. Who goes first
- * changes with every pair, for the second may have to pay for what the first left
- * behind in a journal. One pair before the first is thrown away.
+ * The machine is never quiet: other processes run, disks write out. So the
+ * contenders take turns, round by round, and each round of one is compared with the
+ * round of the other beside it; what counts is the median of these ratios. Who goes
+ * first changes with every round, and so does the direction, for the next may have to
+ * pay for what the one before left behind in a journal. The first round is thrown
+ * away; it also tells how many runs make a round, and how many rounds there is
+ * time for.
  */
 #include "config.h"
 
 #include "bench/harness.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <time.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
-double harness_now(void)
-{
-	struct timespec now;
+#include "bench/clock.h"
+#include "bench/results_build.h"
+#include "bench/statistics.h"
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Between two values the one in proportion. */
-static double at_quarter(const double *sorted, unsigned n, unsigned quarter)
-{
-	double position = (n - 1) * quarter / 4.0;
-	unsigned below = (unsigned)position;
-
-	if (below + 1 >= n)
-		return sorted[n - 1];
-	return sorted[below] + (sorted[below + 1] - sorted[below]) * (position - below);
-}
-
-struct quartiles harness_quartiles(double *values, unsigned n)
-{
-	qsort(values, n, sizeof(*values), by_value);
-	return (struct quartiles){at_quarter(values, n, 1), at_quarter(values, n, 2), at_quarter(values, n, 3)};
-}
+/* A round of short runs takes about that long, seconds. */
+#define BATCH_SECONDS 1e-3
+#define BATCH_MAX 100u
 
 struct side {
-	const struct contender *contender;
+	const struct job *job;
+	struct results_series *series;
 	void *state;
-	double *values;
+	bool active;
+	unsigned batch;
+	double seconds; /* of one round, with its preparation */
 };
 
-static int round_of(struct side *s, unsigned batch, double *ret)
+static bool stopped(const struct side *s)
 {
-	double values[HARNESS_ROUNDS_MAX];
+	return s->job->stopped && s->job->stopped();
+}
 
-	for (unsigned i = 0; i < batch; i++) {
-		int rc = s->contender->run(s->state, &values[i]);
+/* The files of a run have names that tell nobody anything, and differ from cell to cell. */
+static void unname(char *text, const char *path)
+{
+	size_t n = strlen(path);
+	char *found;
+
+	while ((found = strstr(text, path))) {
+		memcpy(found, "FILE", 4);
+		memmove(found + 4, found + n, strlen(found + n) + 1);
+	}
+}
+
+/* Takes the contender out of the cell, and tells why. */
+static void give_up(struct side *s, int rc)
+{
+	const struct job *job = s->job;
+	const char *reason = job->why->text;
+
+	s->active = false;
+	s->series->nvalues = 0;
+	s->series->status = rc == -EOPNOTSUPP ? STATUS_UNSUPPORTED : rc == -ENOSPC ? STATUS_LEFT_OUT : STATUS_BROKEN;
+	if (!reason[0] && job->contender->library && snapmap_last_error()[0])
+		reason = snapmap_last_error();
+	results_set(&s->series->reason, reason[0] ? reason : strerror(-rc));
+	if (s->series->reason)
+		unname(s->series->reason, job->path);
+}
+
+static void start_side(struct side *s)
+{
+	const struct contender *c = s->job->contender;
+	int rc = 0;
+
+	s->job->why->text[0] = 0;
+	s->state = (void *)s->job;
+	if (c->start)
+		rc = c->start(s->job, &s->state);
+	s->active = !rc;
+	if (rc && !stopped(s))
+		give_up(s, rc);
+}
+
+static void stop_side(struct side *s)
+{
+	if (s->job->contender->stop)
+		s->job->contender->stop(s->state);
+}
+
+static int run_once(struct side *s, double *ret)
+{
+	s->job->why->text[0] = 0;
+	return s->job->contender->run(s->state, ret);
+}
+
+static int round_of(struct side *s, double *ret)
+{
+	double values[BATCH_MAX];
+
+	for (unsigned i = 0; i < s->batch; i++) {
+		int rc = run_once(s, &values[i]);
 
 		if (rc)
 			return rc;
 	}
-	*ret = harness_quartiles(values, batch).median;
+	*ret = quartiles_of(values, s->batch).median;
 	return 0;
 }
 
-/* The warm-up is round -1. */
-static int run_rounds(const struct comparison *c, struct side *sides, unsigned nsides)
+static void settle(const struct comparison *c)
 {
-	for (unsigned i = 0; i < c->rounds + 1; i++) {
-		for (unsigned turn = 0; turn < nsides; turn++) {
-			struct side *s = &sides[nsides == 2 ? (turn + i) % 2 : 0];
-			double value;
-			int rc = round_of(s, c->batch, &value);
+	if (c->settle_fd >= 0)
+		syncfs(c->settle_fd);
+}
 
-			if (rc)
-				return rc;
-			if (i)
-				s->values[i - 1] = value;
-		}
+/* The first run of all may be slow; so it is the second that tells how long one takes, unless that is long. */
+static void warm_up(const struct comparison *c, struct side *s)
+{
+	double begin = clock_now(), seconds, value = 0;
+	int rc = run_once(s, &value);
+
+	seconds = clock_now() - begin;
+	s->batch = 1;
+	if (!rc && seconds < 0.1) {
+		begin = clock_now();
+		rc = run_once(s, &value);
+		seconds = clock_now() - begin;
+	}
+	settle(c);
+	if (rc) {
+		if (!stopped(s))
+			give_up(s, rc);
+		return;
+	}
+	if (c->batch > 1 && value < BATCH_SECONDS)
+		s->batch = value * c->batch < BATCH_SECONDS ? c->batch : (unsigned)(BATCH_SECONDS / value) + 1;
+	s->seconds = seconds * s->batch;
+	if (s->seconds * HARNESS_ROUNDS_MIN > c->limit) {
+		char reason[128];
+
+		snprintf(reason, sizeof(reason), "%u rounds would take %.0f seconds", HARNESS_ROUNDS_MIN,
+			 s->seconds * HARNESS_ROUNDS_MIN);
+		give_up(s, -ENOSPC);
+		results_set(&s->series->reason, reason);
+	}
+}
+
+static unsigned affordable_rounds(const struct comparison *c, const struct side *sides, size_t n)
+{
+	double seconds = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (sides[i].active)
+			seconds += sides[i].seconds;
+	if (seconds * c->rounds <= c->budget)
+		return c->rounds;
+	return seconds * HARNESS_ROUNDS_MIN >= c->budget ? HARNESS_ROUNDS_MIN : (unsigned)(c->budget / seconds);
+}
+
+/* Whose turn it is: each one begins as often as the others, and follows each of the others. */
+static size_t whose_turn(unsigned round, size_t turn, size_t n)
+{
+	size_t first = round % n;
+
+	return round % 2 ? (first + n - turn) % n : (first + turn) % n;
+}
+
+static int run_round(const struct comparison *c, struct side *sides, size_t n, unsigned round)
+{
+	for (size_t turn = 0; turn < n; turn++) {
+		struct side *s = &sides[whose_turn(round, turn, n)];
+		double value;
+		int rc;
+
+		if (!s->active)
+			continue;
+		rc = stopped(s) ? -ECANCELED : round_of(s, &value);
+		if (stopped(s))
+			return -ECANCELED;
+		if (rc)
+			give_up(s, rc);
+		else if (results_add_value(s->series, value))
+			return -ENOMEM;
+		settle(c);
 	}
 	return 0;
 }
 
-static int start_sides(const struct comparison *c, struct side *sides, unsigned nsides)
+/* What a round that was cut off left behind is taken away: values with the same index ran side by side. */
+static int cut(struct side *sides, size_t n, unsigned rounds)
 {
-	for (unsigned i = 0; i < nsides; i++) {
-		const struct contender *contender = i ? c->baseline : c->subject;
-		int rc = contender->start ? contender->start(i ? &c->baseline_job : &c->job, &sides[i].state) : 0;
+	for (size_t i = 0; i < n; i++)
+		if (sides[i].series->nvalues > rounds)
+			sides[i].series->nvalues = rounds;
+	return rounds < HARNESS_ROUNDS_MIN ? -ECANCELED : 0;
+}
 
+static int run_rounds(const struct comparison *c, struct side *sides, size_t n)
+{
+	unsigned rounds;
+
+	for (size_t i = 0; i < n; i++) {
+		if (sides[i].active && !stopped(&sides[i]))
+			warm_up(c, &sides[i]);
+		if (stopped(&sides[i]))
+			return -ECANCELED;
+	}
+	rounds = affordable_rounds(c, sides, n);
+	for (unsigned i = 0; i < rounds; i++) {
+		int rc = run_round(c, sides, n, i);
+
+		if (rc == -ECANCELED)
+			return cut(sides, n, i);
 		if (rc)
 			return rc;
-		sides[i].contender = contender;
 	}
 	return 0;
 }
 
-static void stop_sides(struct side *sides, unsigned nsides)
+int harness_measure(const struct comparison *c)
 {
-	for (unsigned i = 0; i < nsides; i++)
-		if (sides[i].contender && sides[i].contender->stop)
-			sides[i].contender->stop(sides[i].state);
-}
-
-/* 0, -EINVAL for a number out of range, or what a contender returned. */
-int harness_compare(const struct comparison *c, struct result *ret)
-{
-	double subject[HARNESS_ROUNDS_MAX], baseline[HARNESS_ROUNDS_MAX], ratio[HARNESS_ROUNDS_MAX];
-	struct side sides[2] = {{.values = subject}, {.values = baseline}};
-	unsigned nsides = c->baseline ? 2 : 1;
-	struct result result = {0};
+	struct side sides[CONTENDERS_MAX];
+	bool started[CONTENDERS_MAX];
+	size_t n = 0;
 	int rc;
 
-	if (c->rounds < HARNESS_ROUNDS_MIN || c->rounds > HARNESS_ROUNDS_MAX || !c->batch ||
-	    c->batch > HARNESS_ROUNDS_MAX)
-		return -EINVAL;
-	rc = start_sides(c, sides, nsides);
-	if (!rc)
-		rc = run_rounds(c, sides, nsides);
-	stop_sides(sides, nsides);
-	if (rc)
-		return rc;
-	for (unsigned i = 0; c->baseline && i < c->rounds; i++)
-		ratio[i] = subject[i] / baseline[i];
-	result.subject = harness_quartiles(subject, c->rounds);
-	if (c->baseline) {
-		result.baseline = harness_quartiles(baseline, c->rounds);
-		result.ratio = harness_quartiles(ratio, c->rounds);
+	for (size_t i = 0; i < c->cell->nseries; i++) {
+		struct side *s = &sides[n];
+
+		if (c->cell->series[i].status != STATUS_MEASURED)
+			continue;
+		*s = (struct side){.job = &c->jobs[i], .series = &c->cell->series[i]};
+		start_side(s);
+		started[n++] = s->active;
 	}
-	*ret = result;
-	return 0;
+	rc = n ? run_rounds(c, sides, n) : 0;
+	for (size_t i = 0; i < n; i++)
+		if (started[i])
+			stop_side(&sides[i]);
+	return rc;
 }

@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bench/harness.h"
+#include "bench/clock.h"
+#include "bench/statistics.h"
 
 #define ROUNDS 5
 
@@ -20,10 +21,10 @@ static double time_open(const struct stage *stage, char *ret_source, size_t n)
 {
 	struct snapmap_info info;
 	struct snapmap *map;
-	double begin = harness_now(), took;
+	double begin = clock_now(), took;
 
 	must_do(snapmap_open(stage->path, NULL, &map), "snapmap_open");
-	took = harness_now() - begin;
+	took = clock_now() - begin;
 	must_do(snapmap_get_info(map, &info), "snapmap_get_info");
 	snprintf(ret_source, n, "%s", snapmap_source_name(info.source));
 	snapmap_close(map);
@@ -32,12 +33,12 @@ static double time_open(const struct stage *stage, char *ret_source, size_t n)
 
 static double time_mmap(const struct stage *stage)
 {
-	double begin = harness_now(), took;
+	double begin = clock_now(), took;
 	int fd = open(stage->path, O_RDONLY | O_CLOEXEC);
 	void *p = mmap(NULL, stage->size, PROT_READ, MAP_PRIVATE, fd, 0);
 
 	close(fd);
-	took = harness_now() - begin;
+	took = clock_now() - begin;
 	must(p != MAP_FAILED, "the file can be mapped");
 	munmap(p, stage->size);
 	return took;
@@ -46,14 +47,14 @@ static double time_mmap(const struct stage *stage)
 static double time_commit(const struct stage *stage, uint64_t version, double *ret_open)
 {
 	struct snapmap_mut *map;
-	double begin = harness_now();
+	double begin = clock_now();
 
 	must_do(snapmap_mut_open(stage->path, NULL, &map), "snapmap_mut_open");
-	*ret_open = harness_now() - begin;
+	*ret_open = clock_now() - begin;
 	pages_store(stage, (char *)snapmap_mut_data(map), version);
-	begin = harness_now();
+	begin = clock_now();
 	must_do(snapmap_mut_commit_and_close(map, NULL), "snapmap_mut_commit_and_close");
-	return harness_now() - begin;
+	return clock_now() - begin;
 }
 
 /* All of @fd into @buffer, or back. */
@@ -75,7 +76,7 @@ static bool transfer(int fd, char *buffer, uint64_t size, bool writing)
 static double time_rewrite(const struct stage *stage, char *buffer, uint64_t version)
 {
 	char temporary[PATH_MAX + 8];
-	double begin = harness_now();
+	double begin = clock_now();
 	int dir = open(stage->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int from = open(stage->path, O_RDONLY | O_CLOEXEC), to;
 	bool ok;
@@ -91,7 +92,7 @@ static double time_rewrite(const struct stage *stage, char *buffer, uint64_t ver
 	close(to);
 	close(dir);
 	must(ok, "the file can be written anew");
-	return harness_now() - begin;
+	return clock_now() - begin;
 }
 
 /* What one left behind to be written must not be paid by the next. */
@@ -120,9 +121,9 @@ void measure(const struct stage *stage, struct costs *ret)
 		rewrite_s[i] = time_rewrite(stage, buffer, 2000 + i);
 	}
 	free(buffer);
-	ret->open = harness_quartiles(open_s, ROUNDS).median;
-	ret->mmap = harness_quartiles(mmap_s, ROUNDS).median;
-	ret->open_mut = harness_quartiles(mut_s, ROUNDS).median;
-	ret->commit = harness_quartiles(commit_s, ROUNDS).median;
-	ret->rewrite = harness_quartiles(rewrite_s, ROUNDS).median;
+	ret->open = quartiles_of(open_s, ROUNDS).median;
+	ret->mmap = quartiles_of(mmap_s, ROUNDS).median;
+	ret->open_mut = quartiles_of(mut_s, ROUNDS).median;
+	ret->commit = quartiles_of(commit_s, ROUNDS).median;
+	ret->rewrite = quartiles_of(rewrite_s, ROUNDS).median;
 }

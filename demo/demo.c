@@ -99,7 +99,7 @@ static void clean_up(const struct stage *stage)
 
 static void show(struct stage *stage, struct costs *ret)
 {
-	must_do(file_make(stage->path, stage->size), "making the file");
+	must_do(file_make(stage->path, stage->size, NULL), "making the file");
 	pages_remember(stage);
 	tell_snapshot(stage);
 	tell_commit(stage);

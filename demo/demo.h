@@ -49,6 +49,7 @@ void pages_remember(struct stage *stage);
 void pages_store(const struct stage *stage, char *base, uint64_t version);
 /* 0: all as at first; else the version that all have; UINT64_MAX: a mix. */
 uint64_t pages_version(const struct stage *stage, int fd);
+uint64_t pages_version_in(const struct stage *stage, const char *base);
 uint64_t checksum(const void *data, uint64_t size);
 
 /* story.c */

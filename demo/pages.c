@@ -40,15 +40,32 @@ void pages_store(const struct stage *stage, char *base, uint64_t version)
 		memcpy(base + page_offset(stage, i), &version, sizeof(version));
 }
 
-uint64_t pages_version(const struct stage *stage, int fd)
+static uint64_t version_of(const struct stage *stage, const uint64_t *words)
 {
-	uint64_t first = read_word(stage, fd, 0);
-	bool original = first == stage->original[0];
+	bool original = words[0] == stage->original[0];
 
 	for (unsigned i = 1; i < PAGES; i++)
-		if (read_word(stage, fd, i) != (original ? stage->original[i] : first))
+		if (words[i] != (original ? stage->original[i] : words[0]))
 			return UINT64_MAX;
-	return original ? 0 : first;
+	return original ? 0 : words[0];
+}
+
+uint64_t pages_version(const struct stage *stage, int fd)
+{
+	uint64_t words[PAGES];
+
+	for (unsigned i = 0; i < PAGES; i++)
+		words[i] = read_word(stage, fd, i);
+	return version_of(stage, words);
+}
+
+uint64_t pages_version_in(const struct stage *stage, const char *base)
+{
+	uint64_t words[PAGES];
+
+	for (unsigned i = 0; i < PAGES; i++)
+		memcpy(&words[i], base + page_offset(stage, i), sizeof(words[i]));
+	return version_of(stage, words);
 }
 
 /* Any changed, moved or missing word changes it. */

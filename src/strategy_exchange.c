@@ -34,6 +34,7 @@
 
 #include "attributes.h"
 #include "cluster.h"
+#include "exchange_recovery.h"
 #include "in_place.h"
 #include "journal.h"
 #include "snapmap/map_mut.h"
@@ -42,9 +43,10 @@
 
 /* ---- where it works ---- */
 
-/* Numbers of mounts, never used again; and in the low bits the logarithm of the block's size, or 0. */
+/* Numbers of mounts, never used again; in the low bits the logarithms of the sizes of blocks, or 0, and inodes. */
 static _Atomic uint64_t remembered[32];
-#define LOW_BITS 5
+#define BITS 5
+#define LOW_BITS (2 * BITS)
 
 static uint64_t mount_of(int fd)
 {
@@ -55,26 +57,34 @@ static uint64_t mount_of(int fd)
 	return sys_fstat_mount(fd, &st, &mount, &verity) ? 0 : mount;
 }
 
-/* 0 where it does not work. */
-static uint64_t block_of_mount(const struct target *t, int file)
+static unsigned logarithm(uint32_t n)
+{
+	unsigned bits = 0;
+
+	while (n >>= 1)
+		bits++;
+	return bits;
+}
+
+/* Whether it works, and then the sizes that are the same for all files of the mount. */
+static bool sizes_of_mount(const struct target *t, int file, struct layout *ret)
 {
 	uint64_t mount, entry;
-	uint32_t block;
+	struct sys_exchange_sizes sizes;
 
 	if (!(t->fs->flags & FS_EXCHANGES))
-		return 0;
+		return false;
 	mount = mount_of(file);
 	entry = remembered[mount % 32];
 	if (!mount || entry >> LOW_BITS != mount) {
-		if (sys_exchange_block(file, &block))
-			return 0;
-		entry = mount << LOW_BITS;
-		while (block >>= 1)
-			entry++;
+		if (sys_exchange_sizes(file, &sizes))
+			return false;
+		entry = mount << LOW_BITS | logarithm(sizes.inode) << BITS | logarithm(sizes.block);
 		remembered[mount % 32] = entry;
 	}
-	entry &= (1 << LOW_BITS) - 1;
-	return entry ? (uint64_t)1 << entry : 0;
+	ret->block = (uint64_t)1 << (entry & ((1 << BITS) - 1));
+	ret->inode = (uint64_t)1 << ((entry >> BITS) & ((1 << BITS) - 1));
+	return ret->block > 1;
 }
 
 static const char changed[] = "it was changed, and all of it is to be overwritten";
@@ -107,12 +117,6 @@ static int outcome(struct commit *c, int error)
 }
 
 /* ---- the file with the new blocks ---- */
-
-/* @block: size of a block of the file in bytes; @extents: how many the file has */
-struct layout {
-	uint64_t block;
-	uint32_t extents;
-};
 
 /* What is exchanged as a whole: blocks, and at least pages, for that is what edits are. */
 static uint64_t unit_of(uint64_t block)
@@ -177,7 +181,8 @@ static int share_a_block(int file, uint64_t size, uint64_t block, int fd)
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }
 
-static int write_blocks(const struct commit *c, int file, uint64_t block, const struct ranges *blocks, int *ret_fd)
+static int write_blocks(const struct commit *c, const struct layout *l, int file, const struct ranges *blocks,
+			int *ret_fd)
 {
 	struct private_file_request request = {.dirfd = c->target->place.dirfd};
 	cleanup_fd int fd = -1;
@@ -189,16 +194,27 @@ static int write_blocks(const struct commit *c, int file, uint64_t block, const 
 		rc = private_file_create(&request, &fd);
 	if (rc)
 		return error_set(rc, "make a file for the new blocks of", NULL);
-	if (span_file(blocks, c->size) && share_a_block(file, c->size, block, fd))
+	if (span_file(blocks, c->size) && share_a_block(file, c->size, l->block, fd))
 		return refuse(0, "no block of it can be shared");
 	/* First, for a write behind the end makes the kernel reserve, and zero, more than is written. */
 	rc = sys_ftruncate(fd, c->size);
+	if (!rc)
+		rc = exchange_recovery_pad(fd, l, blocks, c->size);
 	if (!rc)
 		rc = overlay_write(c->overlay, blocks, c->edits, fd);
 	if (rc)
 		return error_set(rc, "write the new blocks of", NULL);
 	*ret_fd = steal_fd(&fd);
 	return 0;
+}
+
+static int check_recovery(int file, const struct layout *l, const struct ranges *blocks)
+{
+	int rc = exchange_recovery_check(file, l, blocks);
+
+	return rc == -EOPNOTSUPP ? refuse(0, "the kernel could not finish it after a crash, for so many whole extents")
+	       : rc		 ? error_set(rc, working, NULL)
+				 : 0;
 }
 
 /* A file of nothing but the edits. */
@@ -209,7 +225,9 @@ static int donate_edits(const struct commit *c, const struct layout *l, int file
 
 	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_size(c, file);
 	if (!rc)
-		rc = write_blocks(c, file, l->block, &blocks, ret_fd);
+		rc = check_recovery(file, l, &blocks);
+	if (!rc)
+		rc = write_blocks(c, l, file, &blocks, ret_fd);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
 	e->offset = blocks.n ? blocks.v[0].offset : 0;
@@ -251,13 +269,13 @@ static int exchange_edits(struct commit *c, const struct layout *l, int file)
 
 static int check_file(const struct commit *c, struct layout *ret)
 {
-	bool realtime;
+	struct sys_layout layout;
+	struct stat st;
 	int rc;
 
 	if (!c->exists)
 		return refuse(0, "a file that does not exist yet has none");
-	*ret = (struct layout){.block = block_of_mount(c->target, c->attributes)};
-	if (!ret->block)
+	if (!sizes_of_mount(c->target, c->attributes, ret))
 		return refuse(0, needs_exchange);
 	if (c->changed)
 		return refuse(0, changed);
@@ -267,8 +285,16 @@ static int check_file(const struct commit *c, struct layout *ret)
 		return refuse(0, "it was cut and grown again");
 	if (attributes_are_lost_by_writing(c->attributes))
 		return refuse(0, in_place_loses);
-	if (!sys_layout(c->attributes, &ret->extents, &realtime) && realtime)
+	rc = sys_layout(c->attributes, &layout);
+	if (!rc)
+		rc = sys_fstat(c->attributes, &st);
+	if (rc)
+		return error_set(rc, "look at", NULL);
+	if (layout.realtime)
 		return refuse(0, "it lies on a realtime device");
+	ret->extents = layout.extents;
+	ret->attributes = layout.attributes;
+	ret->holes = (uint64_t)st.st_blocks * 512 < (uint64_t)st.st_size;
 	/* With a limit of 0 the kernel sends a signal also for an empty file. */
 	rc = file_size_allowed(c->size ? c->size : 1);
 	return rc ? error_set(rc, working, NULL) : 0;

@@ -42,6 +42,7 @@ int sys_punch_hole(int fd, uint64_t offset, uint64_t length);
 int sys_size(int fd, uint64_t *ret);
 int sys_seek_data(int fd, uint64_t offset, uint64_t *ret);
 int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
+int sys_allocate_behind(int fd, uint64_t offset, uint64_t length);
 void sys_read_ahead(int fd, uint64_t offset, uint64_t length);
 void sys_wait_for_writers(int fd, uint64_t size, bool own_offset);
 int sys_fsync(int fd);
@@ -90,7 +91,11 @@ struct sys_exchange {
 	bool durable;
 	bool dry_run;
 };
-int sys_exchange_block(int fd, uint32_t *ret);
+/* Sizes of a block and of an inode in bytes; @block is 0 if blocks cannot be exchanged. */
+struct sys_exchange_sizes {
+	uint32_t block, inode;
+};
+int sys_exchange_sizes(int fd, struct sys_exchange_sizes *ret);
 int sys_exchange_start(int fd, struct sys_freshness *ret);
 int sys_exchange_if_fresh(int fd, const struct sys_exchange *exchange, const struct sys_freshness *freshness);
 int sys_exchange(int fd, const struct sys_exchange *exchange);
@@ -172,7 +177,12 @@ int sys_xattr_set(int fd, const char *name, const void *value, size_t size);
 int sys_xattr_remove(int fd, const char *name);
 int sys_inode_flags_get(int fd, unsigned *ret);
 int sys_inode_flags_set(int fd, unsigned flags);
-int sys_layout(int fd, uint32_t *ret_extents, bool *ret_realtime);
+/* @extents: as the inode counts them, where it does (XFS), else 0; @attributes: it has extended ones */
+struct sys_layout {
+	uint32_t extents;
+	bool realtime, attributes;
+};
+int sys_layout(int fd, struct sys_layout *ret);
 int sys_project_id_get(int fd, uint32_t *ret);
 int sys_project_id_set(int fd, uint32_t id);
 

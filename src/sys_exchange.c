@@ -63,7 +63,9 @@ static int call(int fd, unsigned long request, void *argument)
 /* Only what tells (struct xfs_fsop_geom, XFS_FSOP_GEOM_FLAGS_EXCHANGE_RANGE): ioctl_xfs_fsgeometry(2). */
 struct geometry {
 	__u32 blocksize;
-	__u32 unused[22];
+	__u32 unused[5];
+	__u32 inodesize;
+	__u32 unused_too[16];
 	__u32 flags;
 	__u32 rest[40];
 };
@@ -73,14 +75,17 @@ struct geometry {
 
 _Static_assert(sizeof(struct geometry) == 256, "as the kernel has it");
 
-/* The size of a block, or 0 if blocks cannot be exchanged. @fd: any file on XFS. */
-int sys_exchange_block(int fd, uint32_t *ret)
+/* @fd: any file on XFS. */
+int sys_exchange_sizes(int fd, struct sys_exchange_sizes *ret)
 {
 	struct geometry g = {.flags = 0};
 	int rc = call(fd, IOC_FSGEOMETRY, &g);
 
 	if (!rc)
-		*ret = g.flags & HAS_EXCHANGE_RANGE ? g.blocksize : 0;
+		*ret = (struct sys_exchange_sizes){
+			.block = g.flags & HAS_EXCHANGE_RANGE ? g.blocksize : 0,
+			.inode = g.inodesize,
+		};
 	return rc;
 }
 

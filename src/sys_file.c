@@ -251,6 +251,17 @@ void sys_wait_for_writers(int fd, uint64_t size, bool own_offset)
 		(void)sys_seek_hole(fd, size ? size - 1 : 0, &hole);
 }
 
+/* Blocks for a part behind the end, which stays where it is. */
+int sys_allocate_behind(int fd, uint64_t offset, uint64_t length)
+{
+	int rc;
+
+	do
+		rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+	while (rc && errno == EINTR);
+	return rc ? -errno : 0;
+}
+
 /* Starts reading a part, so that a later read need not wait as long. */
 void sys_read_ahead(int fd, uint64_t offset, uint64_t length)
 {

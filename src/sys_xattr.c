@@ -50,15 +50,17 @@ int sys_inode_flags_set(int fd, unsigned flags)
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags) ? -errno : 0;
 }
 
-/* Extents as the inode counts them, where it does (XFS), else 0. */
-int sys_layout(int fd, uint32_t *ret_extents, bool *ret_realtime)
+int sys_layout(int fd, struct sys_layout *ret)
 {
 	struct fsxattr attr;
 
 	if (ioctl(fd, FS_IOC_FSGETXATTR, &attr))
 		return -errno;
-	*ret_extents = attr.fsx_nextents;
-	*ret_realtime = attr.fsx_xflags & FS_XFLAG_REALTIME;
+	*ret = (struct sys_layout){
+		.extents = attr.fsx_nextents,
+		.realtime = attr.fsx_xflags & FS_XFLAG_REALTIME,
+		.attributes = attr.fsx_xflags & FS_XFLAG_HASATTR,
+	};
 	return 0;
 }
 

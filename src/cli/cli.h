@@ -33,24 +33,40 @@ int cmd_cat(int argc, char **argv);
 int cmd_edit(int argc, char **argv);
 int cmd_sponge(int argc, char **argv);
 int cmd_patch(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /* ---- command line (options.c) */
 
 /* Which options a command takes, besides --help and --version. */
 enum option_group {
-	OPTIONS_OPEN = 1 << 0,	 /* --source, --strict, --quiet */
+	OPTIONS_OPEN = 1 << 0,	 /* --source, --strict */
 	OPTIONS_COMMIT = 1 << 1, /* --strategy, --no-sync, --break-links */
 	OPTIONS_FORCE = 1 << 2,	 /* --force */
 	OPTIONS_CREATE = 1 << 3, /* --create */
+	OPTIONS_QUIET = 1 << 4,	 /* --quiet */
 };
 
-/* @help: what the command does, in full lines. */
+/* An option of one command only. @value: what is shown for its value, NULL if it takes none. */
+struct own_option {
+	const char *name;
+	const char *value;
+	const char *help;
+};
+
+/*
+ * @help: what the command does, in full lines.
+ * @own: options that no other command has; one without a name ends the list. May be NULL.
+ * @take: called for each of them, with its index and value. Returns -1 to go on, else
+ *	the exit status.
+ */
 struct syntax {
 	const char *name;
 	const char *arguments;
 	unsigned int groups;
 	int min_operands, max_operands; /* a maximum of 0: any number */
 	const char *help;
+	const struct own_option *own;
+	int (*take)(size_t which, const char *value);
 };
 
 /* @operands: @count of them, and a NULL behind them. */
@@ -103,6 +119,9 @@ struct progress {
 /* Has @request's open report to @progress. */
 void progress_begin(struct progress *progress, struct request *request, const char *what);
 void progress_end(struct progress *progress);
+/* For other work: has @text be the line, without asking whether it is time for it. */
+void progress_start(struct progress *progress, bool quiet);
+void progress_line(struct progress *progress, const char *text);
 
 /* ---- bytes (io.c) */
 
@@ -117,6 +136,11 @@ int io_write(int fd, const void *bytes, size_t n);
  * there are any.
  */
 int io_store(struct snapmap_mut *map, size_t offset, const void *bytes, size_t n, bool *changed);
+
+/* ---- numbers (size.c) */
+
+/* "4096", "0x1000", "4K", "4KiB": powers of 1024, "4KB" of 1000. 0, -EINVAL, or -EOVERFLOW. */
+int size_parse(const char *text, uint64_t *ret);
 
 /* ---- a private directory with a copy of a file (workdir.c) */
 

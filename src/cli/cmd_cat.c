@@ -14,7 +14,7 @@
 static const struct syntax syntax = {
 	.name = "cat",
 	.arguments = "PATH...",
-	.groups = OPTIONS_OPEN,
+	.groups = OPTIONS_OPEN | OPTIONS_QUIET,
 	.min_operands = 1,
 	.help = "Writes the files to standard output, each as it was at one instant: whatever\n"
 		"happens to it meanwhile, truncation included, does not show. A file that could\n"

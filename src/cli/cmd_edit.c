@@ -24,7 +24,7 @@
 static const struct syntax syntax = {
 	.name = "edit",
 	.arguments = "FILE -- COMMAND...",
-	.groups = OPTIONS_OPEN | OPTIONS_COMMIT | OPTIONS_FORCE | OPTIONS_CREATE,
+	.groups = OPTIONS_OPEN | OPTIONS_QUIET | OPTIONS_COMMIT | OPTIONS_FORCE | OPTIONS_CREATE,
 	.min_operands = 2,
 	.help = "Runs COMMAND on a private copy of FILE, and if that succeeds commits the copy's\n"
 		"content at once. Each argument that is just {} becomes the path of the copy; if\n"

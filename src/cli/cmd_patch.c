@@ -17,7 +17,7 @@
 static const struct syntax syntax = {
 	.name = "patch",
 	.arguments = "FILE OFFSET",
-	.groups = OPTIONS_OPEN | OPTIONS_COMMIT | OPTIONS_FORCE,
+	.groups = OPTIONS_OPEN | OPTIONS_QUIET | OPTIONS_COMMIT | OPTIONS_FORCE,
 	.min_operands = 2,
 	.max_operands = 2,
 	.help = "Writes standard input over the bytes of FILE from OFFSET on, all at once when\n"
@@ -26,50 +26,6 @@ static const struct syntax syntax = {
 		"and so on, multiply by powers of 1024, KB and so on by powers of 1000. If FILE\n"
 		"changes meanwhile the exit status is 3, and nothing is written.\n",
 };
-
-/* The factor that a suffix stands for, 0 if it is none. */
-static uint64_t factor_of(const char *suffix)
-{
-	static const char letters[] = "KMGTPE";
-	const char *letter = suffix[0] ? strchr(letters, suffix[0]) : NULL;
-	uint64_t factor = 1, base;
-
-	if (!suffix[0])
-		return 1;
-	if (!letter)
-		return 0;
-	if (!suffix[1] || !strcmp(suffix + 1, "iB"))
-		base = 1024;
-	else if (!strcmp(suffix + 1, "B"))
-		base = 1000;
-	else
-		return 0;
-	for (const char *p = letters; p <= letter; p++)
-		factor *= base;
-	return factor;
-}
-
-/* 0, -EINVAL, or -EOVERFLOW. */
-static int parse_offset(const char *text, uint64_t *ret)
-{
-	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
-	const char *digits = hex ? text + 2 : text;
-	uint64_t factor, offset;
-	char *end;
-
-	/* strtoull() would take blanks and signs, too. */
-	if (!digits[0] || !strchr(hex ? "0123456789abcdefABCDEF" : "0123456789", digits[0]))
-		return -EINVAL;
-	errno = 0;
-	offset = strtoull(digits, &end, hex ? 16 : 10);
-	factor = factor_of(end);
-	if (!factor)
-		return -EINVAL;
-	if (errno || offset > (uint64_t)INT64_MAX / factor)
-		return -EOVERFLOW;
-	*ret = offset * factor;
-	return 0;
-}
 
 static int store(struct snapmap_mut *map, uint64_t offset, const char *bytes, size_t n)
 {
@@ -136,7 +92,7 @@ int cmd_patch(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	rc = parse_offset(request.operands[1], &offset);
+	rc = size_parse(request.operands[1], &offset);
 	if (rc)
 		return report_usage(syntax.name,
 				    rc == -EOVERFLOW ? "the offset '%s' is too large" : "'%s' is no offset",

@@ -18,7 +18,7 @@
 static const struct syntax syntax = {
 	.name = "sponge",
 	.arguments = "FILE",
-	.groups = OPTIONS_OPEN | OPTIONS_COMMIT,
+	.groups = OPTIONS_OPEN | OPTIONS_QUIET | OPTIONS_COMMIT,
 	.min_operands = 1,
 	.max_operands = 1,
 	.help = "Reads standard input to its end, in memory, and then has it replace the content\n"

@@ -15,6 +15,7 @@ enum {
 	OPTION_NO_SYNC,
 	OPTION_BREAK_LINKS,
 	OPTION_CREATE,
+	OPTION_OWN, /* the first of those that only this command has */
 };
 
 /* In the order of getopt's table; the commands that have them, and what the help says. */
@@ -45,12 +46,13 @@ static const struct {
 	 OPTIONS_CREATE,
 	 "      --create          begin with an empty file if there is none"},
 	{{"quiet", no_argument, NULL, 'q'},
-	 OPTIONS_OPEN,
+	 OPTIONS_QUIET,
 	 "  -q, --quiet           no progress, no remarks; errors are still told"},
 	{{"help", no_argument, NULL, 'h'}, 0, "  -h, --help            this text"},
 	{{"version", no_argument, NULL, 'V'}, 0, "  -V, --version         the version of the library"},
 };
 
+#define OWN_MAX 32
 #define KNOWN (sizeof(known) / sizeof(known[0]))
 
 static bool belongs(size_t i, const struct syntax *syntax)
@@ -61,6 +63,13 @@ static bool belongs(size_t i, const struct syntax *syntax)
 static int print_help(const struct syntax *syntax)
 {
 	printf("Usage: snapmap %s [OPTION]... %s\n\n%s\n", syntax->name, syntax->arguments, syntax->help);
+	for (const struct own_option *own = syntax->own; own && own->name; own++) {
+		char option[64];
+
+		snprintf(option, sizeof(option), "--%s%s%s", own->name, own->value ? "=" : "",
+			 own->value ? own->value : "");
+		printf("      %-16s  %s\n", option, own->help);
+	}
 	for (size_t i = 0; i < KNOWN; i++)
 		if (belongs(i, syntax))
 			puts(known[i].help);
@@ -131,6 +140,8 @@ static int take(const struct syntax *syntax, int option, const char *word, struc
 	case ':':
 		return report_usage(syntax->name, "option '%s' needs a value", word);
 	default:
+		if (option >= OPTION_OWN)
+			return syntax->take((size_t)(option - OPTION_OWN), optarg);
 		return report_usage(syntax->name, "option '%s' is not known, or not used rightly", word);
 	}
 }
@@ -146,6 +157,10 @@ static void list_options(const struct syntax *syntax, struct option *ret_long, c
 		if (known[i].option.val < OPTION_SOURCE)
 			*ret_short++ = (char)known[i].option.val;
 	}
+	for (int i = 0; syntax->own && syntax->own[i].name; i++)
+		*ret_long++ =
+			(struct option){syntax->own[i].name, syntax->own[i].value ? required_argument : no_argument,
+					NULL, OPTION_OWN + i};
 	*ret_long = (struct option){0};
 	*ret_short = 0;
 }
@@ -153,7 +168,7 @@ static void list_options(const struct syntax *syntax, struct option *ret_long, c
 int options_parse(const struct syntax *syntax, int argc, char **argv, struct request *ret)
 {
 	struct request r = {.open = {.size = sizeof(r.open)}, .commit = {.size = sizeof(r.commit)}};
-	struct option long_options[KNOWN + 1];
+	struct option long_options[KNOWN + OWN_MAX + 1];
 	char short_options[KNOWN + 2];
 	int option, status;
 

@@ -46,17 +46,14 @@ static size_t columns(void)
 	return size.ws_col - 1u;
 }
 
-static void draw(const struct progress *p, uint64_t done, uint64_t total, long long ms)
+void progress_line(struct progress *p, const char *text)
 {
-	char line[256] = "\r", of_done[32], of_total[32], left[32] = "";
-	double part = total ? (double)done / (double)total : 1;
+	char line[256];
 	size_t n, limit = columns() + 1;
 
-	print_bytes(of_done, sizeof(of_done), done);
-	print_bytes(of_total, sizeof(of_total), total);
-	if (done)
-		snprintf(left, sizeof(left), ", %.0f s left", (double)ms / 1000 * (1 / part - 1));
-	snprintf(line + 1, sizeof(line) - 8, "%3.0f%%  %s of %s%s  %s", part * 100, of_done, of_total, left, p->what);
+	if (!p->shown)
+		return;
+	snprintf(line, sizeof(line) - sizeof(erase), "\r%s", text);
 	n = strlen(line);
 	for (size_t i = 1; i < n; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 127)
@@ -65,6 +62,20 @@ static void draw(const struct progress *p, uint64_t done, uint64_t total, long l
 		n = limit;
 	strcpy(line + n, erase + 1);
 	io_write(STDERR_FILENO, line, strlen(line));
+	p->drawn = true;
+}
+
+static void draw(struct progress *p, uint64_t done, uint64_t total, long long ms)
+{
+	char line[256], of_done[32], of_total[32], left[32] = "";
+	double part = total ? (double)done / (double)total : 1;
+
+	print_bytes(of_done, sizeof(of_done), done);
+	print_bytes(of_total, sizeof(of_total), total);
+	if (done)
+		snprintf(left, sizeof(left), ", %.0f s left", (double)ms / 1000 * (1 / part - 1));
+	snprintf(line, sizeof(line), "%3.0f%%  %s of %s%s  %s", part * 100, of_done, of_total, left, p->what);
+	progress_line(p, line);
 }
 
 static int progress_report(void *arg, uint64_t done, uint64_t total)
@@ -80,15 +91,20 @@ static int progress_report(void *arg, uint64_t done, uint64_t total)
 	if (elapsed_ms(&p->start, &now) < FIRST_MS || (p->drawn && elapsed_ms(&p->last, &now) < STEP_MS))
 		return 0;
 	draw(p, done < total ? done : total, total, elapsed_ms(&p->start, &now));
-	p->drawn = true;
 	p->last = now;
 	return 0;
 }
 
+void progress_start(struct progress *p, bool quiet)
+{
+	*p = (struct progress){.shown = !quiet && isatty(STDERR_FILENO)};
+	clock_gettime(CLOCK_MONOTONIC, &p->start);
+}
+
 void progress_begin(struct progress *p, struct request *request, const char *what)
 {
-	*p = (struct progress){.what = what, .shown = !request->quiet && isatty(STDERR_FILENO)};
-	clock_gettime(CLOCK_MONOTONIC, &p->start);
+	progress_start(p, request->quiet);
+	p->what = what;
 	request->open.progress = progress_report;
 	request->open.progress_arg = p;
 }

@@ -30,13 +30,22 @@ bool job_enough(const struct job *job)
 	return atomic_load(&job->tally->unsupported) || atomic_load(&job->tally->enough);
 }
 
+/* A strategy that has worked is supported: what fails later has another cause. */
+static void note_unsupported(const struct job *job)
+{
+	for (int k = 0; k < KINDS; k++)
+		if (atomic_load(&job->tally->counts[k].explored))
+			return;
+	atomic_store(&job->tally->unsupported, true);
+}
+
 void job_count(const struct job *job, enum kind kind, const struct verdict *v, const char *again)
 {
 	struct counts *c = &job->tally->counts[kind];
 	char name[64];
 
 	if (v->unsupported) {
-		atomic_store(&job->tally->unsupported, true);
+		note_unsupported(job);
 		return;
 	}
 	atomic_fetch_add(&c->explored, 1);
@@ -107,8 +116,9 @@ bool job_judge_exit(const struct job *job, int status)
 	char name[64];
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 4) {
-		atomic_store(&job->tally->unsupported, true);
-		return false;
+		note_unsupported(job);
+		if (job_enough(job))
+			return false;
 	}
 	if (status) {
 		row_name(job->row, name, sizeof(name));

@@ -64,6 +64,18 @@ static void write_some(struct model *m, uint64_t *random, size_t count)
 		write_block(m, random_below(random, n));
 }
 
+/*
+ * Blocks that do not touch each other, the same ones each time, and about as many as
+ * extents fit into an inode: recovery of the log has to be able to finish exchanges of those.
+ */
+static void write_apart(struct model *m, uint64_t *random)
+{
+	size_t n = blocks_of(m->size), count = 8 + random_below(random, 20);
+
+	for (size_t i = 0; i < count && 2 * i < n; i++)
+		write_block(m, 2 * i);
+}
+
 static void write_all(struct model *m)
 {
 	for (size_t i = 0; i < blocks_of(m->size); i++)
@@ -94,6 +106,8 @@ static void step(struct model *m, uint64_t *random)
 		write_all(m);
 	} else if (act < 35) {
 		write_some(m, random, 1);
+	} else if (act < 50) {
+		write_apart(m, random);
 	} else if (act < 65) {
 		write_some(m, random, random_below(random, n / 2 + 1));
 	} else if (act < 75) {

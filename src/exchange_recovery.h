@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Exchanges that the kernel can finish after a crash. */
+#ifndef SNAPMAP_EXCHANGE_RECOVERY_H
+#define SNAPMAP_EXCHANGE_RECOVERY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ranges.h"
+
+/**
+ * struct layout - how a file lies on XFS
+ * @block: size of a block in bytes
+ * @inode: size of an inode in bytes
+ * @extents: how many it has
+ * @attributes: it has extended attributes, which take room from the extents in its inode
+ * @holes: there may be some
+ */
+struct layout {
+	uint64_t block;
+	uint64_t inode;
+	uint64_t extents;
+	bool attributes;
+	bool holes;
+};
+
+/* Whether these blocks of @file may be exchanged: 0, -EOPNOTSUPP, or the errno of looking. */
+int exchange_recovery_check(int file, const struct layout *layout, const struct ranges *blocks);
+/*
+ * To be called while @donor, the file of @size bytes that is to bring these blocks, is
+ * empty: gives it extents behind its end if it needs more. @layout: of the other file.
+ */
+int exchange_recovery_pad(int donor, const struct layout *layout, const struct ranges *blocks, uint64_t size);
+
+#endif
