@@ -144,7 +144,7 @@ bool act_is_supported(uint32_t strategy)
 		return false;
 	for (uint32_t i = 0; i < probe.nstrategies; i++)
 		if (probe.strategies[i].id == strategy)
-			return probe.strategies[i].error != -EOPNOTSUPP;
+			return !probe.strategies[i].error;
 	return false;
 }
 

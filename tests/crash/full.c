@@ -87,7 +87,7 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	struct snapmap_commit_options options = {.size = sizeof(options), .strategy = job->strategy->id};
 	const char *path = files[FILE_F].name;
 	struct snapmap_mut *map;
-	bool counts;
+	bool counts, supported = act_is_supported(options.strategy);
 	int rc;
 
 	rc = snapmap_mut_open(path, NULL, &map);
@@ -101,11 +101,11 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	leave_room(room);
 	rc = snapmap_mut_commit(map, &options);
 	/* What exchange refuses is done as AUTO does it. */
-	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && act_is_supported(options.strategy)) {
+	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && supported) {
 		options.strategy = SNAPMAP_STRATEGY_AUTO;
 		rc = snapmap_mut_commit(map, &options);
 	}
-	v->unsupported = rc == -EOPNOTSUPP && old->version == 1;
+	v->unsupported = rc == -EOPNOTSUPP && !supported;
 	counts = rc && is_decided(&options);
 	if (rc == -ENOSPC || rc == -EDQUOT || counts)
 		atomic_fetch_add(&job->tally->refused, 1);
