@@ -20,10 +20,11 @@
 #include "bench/files.h"
 #include "bench/workloads.h"
 
-/* @map: of the library; @base, @image, @file: of the baselines */
+/* @map: of the library; @base, @image, @file: of the baselines; @aged: the commits before have been made */
 struct state {
 	const struct job *job;
 	struct snapmap_mut *map;
+	bool aged;
 	char *base;
 	int image, file;
 	uint64_t random;
@@ -430,6 +431,71 @@ const struct workload commit_extents = {
 	.own_files = true,
 	.settle = true,
 };
+
+/* ---- after many commits ---- */
+
+/* What the commits before have left costs whoever opens the file. */
+static int run_open(void *state, double *ret)
+{
+	struct state *s = (struct state *)state;
+	struct snapmap_options options = {.size = sizeof(options), .source = SNAPMAP_SOURCE_REFLINK};
+	struct snapmap *map = NULL;
+	double begin = clock_now();
+	int rc = snapmap_open(s->job->path, &options, &map);
+
+	*ret = clock_now() - begin;
+	snapmap_close(map);
+	return rc;
+}
+
+/* Only the commits before the first round are commits. */
+static int run_until_aged(void *state, double *ret)
+{
+	struct state *s = (struct state *)state;
+
+	return s->aged ? run_open(state, ret) : run_library(state, ret);
+}
+
+static int start_aged(const struct job *job, void **ret)
+{
+	int rc = start_library(job, ret);
+
+	if (!rc)
+		((struct state *)*ret)->aged = true;
+	return rc;
+}
+
+#define OPEN_AFTER(strategy)                                                                         \
+	{                                                                                            \
+		"snapmap, reflink", true, NULL, SNAPMAP_SOURCE_REFLINK, SNAPMAP_STRATEGY_##strategy, \
+			RUN(start_aged, run_until_aged)                                              \
+	}
+
+static const struct contender agers[] = {EXCHANGE, REPLACE};
+static const struct contender openers[] = {OPEN_AFTER(AUTO)};
+static const struct point once[] = {FULL(0)};
+
+#define AFTER(variable, name, what, who, commits)                                                       \
+	const struct workload variable = {                                                              \
+		.id = (name),                                                                           \
+		.title = what " a file of 256 MiB after " #commits " commits of 16 pages",              \
+		.description = "Each of these commits has edited other pages. The bound on extents is " \
+			       "what keeps the cost from growing.",                                     \
+		.group = "Commit",                                                                      \
+		POINTS(once),                                                                           \
+		CONTENDERS(who),                                                                        \
+		.size = 256 * MIB,                                                                      \
+		.count = 16,                                                                            \
+		.before = (commits),                                                                    \
+		.own_files = true,                                                                      \
+		.settle = true,                                                                         \
+		.rounds = 31,                                                                           \
+	}
+
+AFTER(commit_young, "commit-young", "Commit 16 pages to", agers, 50);
+AFTER(commit_aged, "commit-aged", "Commit 16 pages to", agers, 10000);
+AFTER(open_young, "open-young", "Open", openers, 50);
+AFTER(open_aged, "open-aged", "Open", openers, 10000);
 
 /* ---- against the bare calls ---- */
 

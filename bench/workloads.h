@@ -25,6 +25,10 @@
 	WORKLOAD(commit_size)        \
 	WORKLOAD(commit_sparse)      \
 	WORKLOAD(commit_extents)     \
+	WORKLOAD(commit_young)       \
+	WORKLOAD(commit_aged)        \
+	WORKLOAD(open_young)         \
+	WORKLOAD(open_aged)          \
 	/* work_resize.c */          \
 	WORKLOAD(resize_size)        \
 	/* work_dirty.c */           \

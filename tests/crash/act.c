@@ -136,7 +136,7 @@ static int save(struct act *a, bool nosync)
 	return rc;
 }
 
-static bool works(uint32_t strategy)
+bool act_is_supported(uint32_t strategy)
 {
 	struct snapmap_probe probe;
 
@@ -168,7 +168,7 @@ static int publish(struct act *a, enum file file, struct way way)
 	act_mark(a, MARK_BEGIN, file, a->models[file].version, !way.nosync);
 	rc = commit(a, file, way, &options);
 	/* What exchange refuses is done as AUTO does it. */
-	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && works(options.strategy)) {
+	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && act_is_supported(options.strategy)) {
 		options.strategy = SNAPMAP_STRATEGY_AUTO;
 		rc = commit(a, file, way, &options);
 	}

@@ -62,4 +62,7 @@ int act_commit(struct act *a, enum file file, struct way way);
 /* A commit without edits: durable from then on. */
 int act_flush(struct act *a, enum file file);
 
+/* Whether the strategy works in the working directory, while there is room. */
+bool act_is_supported(uint32_t strategy);
+
 #endif
