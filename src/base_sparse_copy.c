@@ -256,6 +256,7 @@ static uint64_t next_to_compare(const struct sparse_copy *c, uint64_t at, uint64
 
 	if (!c->seekable)
 		return at;
+	/* What cannot be told is taken for data. */
 	if (sys_seek_data(c->from, at, &a) == -ENXIO)
 		a = end;
 	if (sys_seek_data(c->to, at, &b) == -ENXIO)

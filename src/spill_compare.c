@@ -93,10 +93,12 @@ static int compare_run(struct state *s, uint64_t start, uint64_t end)
 static void next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop)
 {
 	uint64_t start = at, stop = end;
+	int rc = at < end ? sys_seek_data(fd, at, &start) : -ENXIO;
 
-	if (at >= end || sys_seek_data(fd, at, &start) == -ENXIO)
+	/* What cannot be told is taken for data. */
+	if (rc == -ENXIO)
 		start = end;
-	else if (sys_seek_hole(fd, start, &stop))
+	else if (rc || sys_seek_hole(fd, start, &stop))
 		stop = end;
 	*ret_start = start < end ? start : end;
 	*ret_stop = stop < end ? stop : end;

@@ -83,10 +83,12 @@ static int put_range(const struct undo *undo, uint64_t offset, uint64_t end, int
 
 	while (!rc && offset < end) {
 		uint64_t data = offset, hole = end;
+		int found = sys_seek_data(undo->fd, offset, &data);
 
-		if (sys_seek_data(undo->fd, offset, &data) == -ENXIO)
+		/* What cannot be told is taken for data. */
+		if (found == -ENXIO)
 			data = end;
-		else if (sys_seek_hole(undo->fd, data, &hole))
+		else if (found || sys_seek_hole(undo->fd, data, &hole))
 			hole = end;
 		data = data < end ? data : end;
 		hole = hole < end ? hole : end;
