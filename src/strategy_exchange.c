@@ -365,10 +365,10 @@ static void adopt(struct commit *c, const struct stat *st)
 }
 
 /* The edits stay edits: what they replace may come back with the next mount. */
-static int not_flushed(struct commit *c, int error)
+static int not_flushed(struct commit *c)
 {
 	stamp_spoil(&c->target->stamp);
-	return error_set(error, "flush",
+	return error_set(-EIO, "flush",
 			 "the new content is in place, but a power cut may take it back: look at the file system, then "
 			 "commit again with SNAPMAP_COMMIT_FORCE");
 }
@@ -391,7 +391,7 @@ static int exchange_publish(struct commit *c)
 		return rc;
 	rc = sys_fsync(file);
 	if (rc)
-		return not_flushed(c, rc);
+		return not_flushed(c);
 	c->published = true;
 	if (!c->closing)
 		adopt(c, &st);
