@@ -73,8 +73,7 @@ static int keep_content(const struct commit *c, uint64_t *ret_size, int *ret_fd)
 	if (!rc)
 		rc = private_file_create(&request, &fd);
 	if (rc == -ENOENT && request.dirfd < 0)
-		return error_set(-EOPNOTSUPP, "share extents with",
-				 "it has no name, and no directory of its file system is known: save it with a name");
+		return error_set(-EOPNOTSUPP, "share extents with", in_place_nowhere);
 	if (!rc)
 		rc = sys_clone(c->attributes, fd);
 	if (!rc)

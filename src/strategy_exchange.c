@@ -24,11 +24,11 @@
  * the file had (seen on Linux 6.18). And only edits are exchanged: a file that was cut
  * and grown again, or was changed and is to be overwritten, is for another strategy.
  *
- * It is always durable, asked for or not. The images of handles share the blocks that
- * were exchanged away, and once the nameless file is gone an image can be the only owner
- * of one, and be written to in its place. Before the exchange is on disk a crash can
- * bring these blocks back into the file; so if it cannot be flushed, the image stays
- * what it was.
+ * It is always durable, asked for or not. The images of handles, and clones of the file,
+ * share the blocks that were exchanged away, and once the nameless file is gone one of
+ * them can be the only owner of a block, and be written to in its place. Before the
+ * exchange is on disk a crash can bring these blocks back into the file. So the nameless
+ * file stays until then, and if it cannot be flushed, the image stays what it was.
  */
 #include "config.h"
 
@@ -155,14 +155,15 @@ static uint64_t end_of(const struct ranges *blocks)
 	return blocks->n ? blocks->v[blocks->n - 1].offset + blocks->v[blocks->n - 1].length : 0;
 }
 
-static int check_size(const struct commit *c, int file)
+static int check_size(struct commit *c, int file)
 {
 	uint64_t size;
 	int rc = sys_size(file, &size);
 
 	if (rc)
 		return error_set(rc, "look at", NULL);
-	return size == c->size ? 0 : refuse(0, its_size);
+	/* Its size was that of the handle's image when it was looked at. */
+	return size == c->size ? 0 : commit_conflict(c);
 }
 
 /* Whether all of the file lies between the first and the last of them. */
@@ -198,7 +199,7 @@ static int write_blocks(const struct commit *c, const struct layout *l, int file
 	if (!rc)
 		rc = private_file_create(&request, &fd);
 	if (rc == -ENOENT && request.dirfd < 0)
-		return refuse(0, "it has no name, and no directory of its file system is known: save it with a name");
+		return refuse(0, in_place_nowhere);
 	if (rc)
 		return error_set(rc, "make a file for the new blocks of", NULL);
 	if (span_file(blocks, c->size) && share_a_block(file, c->size, l->block, fd))
@@ -227,7 +228,7 @@ static int check_recovery(int file, const struct layout *l, const struct ranges 
 }
 
 /* A file of nothing but the edits. */
-static int donate_edits(const struct commit *c, const struct layout *l, int file, struct sys_exchange *e, int *ret_fd)
+static int donate_edits(struct commit *c, const struct layout *l, int file, struct sys_exchange *e, int *ret_fd)
 {
 	struct ranges blocks = {0};
 	int rc = blocks_to_write(c, l, &blocks);
@@ -256,6 +257,15 @@ static int start(struct commit *c, int file, struct sys_freshness *ret, const st
 	return rc == -ENOTTY ? 0 : outcome(c, rc);
 }
 
+/* The edits stay edits: what they replace may come back with the next mount. */
+static int not_flushed(struct commit *c)
+{
+	stamp_spoil(&c->target->stamp);
+	return error_set(-EIO, "flush",
+			 "the new content is in place, but a power cut may take it back: look at the file system, then "
+			 "commit again with SNAPMAP_COMMIT_FORCE");
+}
+
 /* @ret: the file right after it. */
 static int exchange_edits(struct commit *c, const struct layout *l, int file, struct stat *ret)
 {
@@ -276,6 +286,9 @@ static int exchange_edits(struct commit *c, const struct layout *l, int file, st
 		rc = outcome(c, known ? sys_exchange_if_fresh(file, &e, known) : sys_exchange(file, &e));
 	if (!rc && sys_fstat_fresh(file, ret))
 		*ret = (struct stat){0};
+	/* The donor, which has the old blocks now, stays open until then. */
+	if (!rc && sys_fsync(file))
+		rc = not_flushed(c);
 	return rc;
 }
 
@@ -364,15 +377,6 @@ static void adopt(struct commit *c, const struct stat *st)
 		stamp_spoil(&t->stamp);
 }
 
-/* The edits stay edits: what they replace may come back with the next mount. */
-static int not_flushed(struct commit *c)
-{
-	stamp_spoil(&c->target->stamp);
-	return error_set(-EIO, "flush",
-			 "the new content is in place, but a power cut may take it back: look at the file system, then "
-			 "commit again with SNAPMAP_COMMIT_FORCE");
-}
-
 static int exchange_publish(struct commit *c)
 {
 	cleanup_fd int file = -1;
@@ -389,9 +393,6 @@ static int exchange_publish(struct commit *c)
 		rc = refuse(0, changed);
 	if (rc)
 		return rc;
-	rc = sys_fsync(file);
-	if (rc)
-		return not_flushed(c);
 	c->published = true;
 	if (!c->closing)
 		adopt(c, &st);

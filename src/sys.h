@@ -87,7 +87,6 @@ struct sys_exchange {
 	uint64_t length;   /* not looked at with to_eof */
 	bool to_eof;	   /* up to the ends of both, and their sizes too */
 	bool written_only; /* leave out what was never written in @from */
-	bool durable;
 	bool dry_run;
 };
 /* Sizes of a block and of an inode in bytes; @block is 0 if blocks cannot be exchanged. */
