@@ -115,6 +115,8 @@ int sparse_copy_file(const struct sparse_copy *copy, uint64_t size, uint64_t *re
 /* 1 if both files of a finished copy have the same first @size bytes now, 0 if not. Quiet. */
 int sparse_compare(const struct sparse_copy *copy, uint64_t size);
 int file_size_allowed(uint64_t size);
+/* The next run of data in [@at, @end), which moves the offset; empty, at @end, if there is none. */
+void sparse_next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop);
 
 /* base_imaging.c: what an image of a file would cost */
 #define IMAGING_NS ((uint64_t)2000000000) /* what a writer may be made to wait for */

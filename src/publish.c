@@ -167,14 +167,16 @@ static int take_by_create(struct publication *p, void *arg)
 	/* Whoever came between the two calls took the file for a left-over, and removed the name. */
 	sys_flock(fd, LOCK_EX);
 	rc = check_named(fd, p->place->dirfd, p->slot);
-	if (rc && rc != -EBUSY)
-		sys_unlink(p->place->dirfd, p->slot);
-	if (rc) {
-		sys_close(fd);
-		return rc == -EBUSY ? -EEXIST : rc;
+	if (!rc) {
+		p->fd = fd;
+		return 0;
 	}
-	p->fd = fd;
-	return 0;
+	if (rc == -EBUSY)
+		rc = -EEXIST;
+	else
+		sys_unlink(p->place->dirfd, p->slot);
+	sys_close(fd);
+	return rc;
 }
 
 int publish_create(const struct place *place, mode_t mode, struct publication *ret)

@@ -42,19 +42,10 @@ void sys_wait_for_writers(int fd, uint64_t size, enum sys_wait way, bool own_off
 	uint64_t hole;
 	char byte;
 
-	switch (way) {
-	case SYS_WAIT_BY_EXTENTS:
-		if (!list_last_extent(fd, size))
-			return;
-		break;
-	case SYS_WAIT_BY_HOLES:
-		if (own_offset)
-			(void)sys_seek_hole(fd, size ? size - 1 : 0, &hole);
+	if (way == SYS_WAIT_BY_EXTENTS && !list_last_extent(fd, size))
 		return;
-	case SYS_WAIT_BY_ALL:
-		if (own_offset)
-			(void)sys_seek_hole(fd, size ? size - 1 : 0, &hole);
-		break;
-	}
-	(void)sys_pread(fd, &byte, 1, size);
+	if (way != SYS_WAIT_BY_EXTENTS && own_offset)
+		(void)sys_seek_hole(fd, size ? size - 1 : 0, &hole);
+	if (way != SYS_WAIT_BY_HOLES)
+		(void)sys_pread(fd, &byte, 1, size);
 }
