@@ -58,6 +58,7 @@ struct fs_traits {
 #define FS_ONE_SPACE (1u << 11)	   /* files that can share extents have the same data where FIEMAP says so */
 #define FS_LEASES (1u << 10)	   /* each change begins with an open that breaks leases */
 #define FS_EXCHANGES (1u << 12)	   /* may be able to exchange blocks of files */
+#define FS_LISTS_LOCKED (1u << 13) /* listing extents waits for writers */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);
@@ -114,6 +115,8 @@ int sparse_copy_file(const struct sparse_copy *copy, uint64_t size, uint64_t *re
 /* 1 if both files of a finished copy have the same first @size bytes now, 0 if not. Quiet. */
 int sparse_compare(const struct sparse_copy *copy, uint64_t size);
 int file_size_allowed(uint64_t size);
+/* The next run of data in [@at, @end), which moves the offset; empty, at @end, if there is none. */
+void sparse_next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop);
 
 /* base_imaging.c: what an image of a file would cost */
 #define IMAGING_NS ((uint64_t)2000000000) /* what a writer may be made to wait for */

@@ -152,28 +152,29 @@ static int copy_data(struct state *s, uint64_t from, uint64_t n, uint64_t to, ui
 	return 0;
 }
 
-/* The next run of data in [at, end). Without SEEK_DATA everything is data. */
-static int next_data(const struct state *s, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_end)
+/* What cannot be told is taken for data. */
+void sparse_next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop)
 {
 	uint64_t start = at, stop = end;
-	int rc = s->copy->seekable ? sys_seek_data(s->copy->from, at, &start) : 0;
+	int rc = at < end ? sys_seek_data(fd, at, &start) : -ENXIO;
 
-	if (rc == -ENXIO) {
-		*ret_start = *ret_end = end;
-		return 0;
-	}
-	if (!rc && s->copy->seekable)
-		rc = sys_seek_hole(s->copy->from, start, &stop);
-	if (rc == -ENXIO) {
-		/* Cut off between the two questions. */
-		start = stop = end;
-	} else if (rc) {
-		start = at;
+	if (!rc)
+		rc = sys_seek_hole(fd, start, &stop);
+	if (rc) {
+		/* ENXIO: nothing follows, or it was cut off between the two questions. */
+		start = rc == -ENXIO ? end : at;
 		stop = end;
 	}
 	*ret_start = start < end ? start : end;
-	*ret_end = stop < end ? stop : end;
-	return 0;
+	*ret_stop = stop < end ? stop : end;
+}
+
+static void next_to_copy(const struct state *s, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop)
+{
+	*ret_start = at;
+	*ret_stop = end;
+	if (s->copy->seekable)
+		sparse_next_data(s->copy->from, at, end, ret_start, ret_stop);
 }
 
 /* A file that takes less space than its size has holes, even if it is said to be all data. */
@@ -195,9 +196,7 @@ static int copy_range(struct state *s, uint64_t from, uint64_t length, uint64_t 
 	int rc = between_pieces(s);
 
 	while (!rc && at < length) {
-		rc = next_data(s, from + at, from + length, &start, &stop);
-		if (rc)
-			break;
+		next_to_copy(s, from + at, from + length, &start, &stop);
 		if (s->copy->zeros_are_holes && !at && start == from && stop == from + length)
 			s->look_for_zeros = !s->copy->seekable || hides_holes(s);
 		s->done += start - from - at;
@@ -256,6 +255,7 @@ static uint64_t next_to_compare(const struct sparse_copy *c, uint64_t at, uint64
 
 	if (!c->seekable)
 		return at;
+	/* What cannot be told is taken for data. */
 	if (sys_seek_data(c->from, at, &a) == -ENXIO)
 		a = end;
 	if (sys_seek_data(c->to, at, &b) == -ENXIO)

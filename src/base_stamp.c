@@ -2,14 +2,17 @@
 /*
  * Telling whether a file changed: identity, size, ctime and mtime.
  *
- * Invariant: if stamp_take() on a local file system gave S, then any change that
- * was not complete by then, by write(2) or through a mapping, makes a stamp that
- * differs from S. Three things must be seen to:
+ * Invariant: if stamp_take() on a local file system gave S, then any write(2) that
+ * was not complete by then makes a stamp that differs from S, and so does any store
+ * through a mapping whose page fault begins later. Three things must be seen to:
  *  - A page that is dirty and mapped writable takes stores without any trace.
  *    Writing it out protects it again, so that the next store faults and moves
  *    ctime. A store that faults while this goes on makes its page writable
  *    again, so the ctime must be the same before and after. (In memory nothing
- *    is written out, and stores go unseen: see FS_WRITE_BACK.)
+ *    is written out, and stores go unseen: see FS_WRITE_BACK.) A fault that moved
+ *    ctime before the first look, and made its page dirty after the write-out, is not
+ *    noticed: the kernel has nothing that waits for it. Its store shows in no stamp
+ *    until the page is written out.
  *  - A write(2) moves ctime first and the bytes later, holding the inode's lock. So
  *    that lock is waited for. Direct writes over existing blocks do not hold it for
  *    themselves alone; only a lease rules them out.
@@ -97,6 +100,13 @@ static int write_out(int fd, const struct fs_traits *fs)
 	return fs->flags & FS_LAYERED ? sys_fsync(fd) : sys_write_out(fd);
 }
 
+static enum sys_wait way_to_wait(const struct fs_traits *fs)
+{
+	return fs->flags & FS_LAYERED	     ? SYS_WAIT_BY_ALL
+	       : fs->flags & FS_LISTS_LOCKED ? SYS_WAIT_BY_EXTENTS
+					     : SYS_WAIT_BY_HOLES;
+}
+
 static int try_stamp(int fd, const struct fs_traits *fs, bool own_offset, struct stamp *ret, bool *ret_settled)
 {
 	struct stat before, after;
@@ -109,7 +119,7 @@ static int try_stamp(int fd, const struct fs_traits *fs, bool own_offset, struct
 	rc = write_out(fd, fs);
 	if (rc)
 		return rc;
-	sys_wait_for_writers(fd, (uint64_t)before.st_size, own_offset);
+	sys_wait_for_writers(fd, (uint64_t)before.st_size, way_to_wait(fs), own_offset);
 	rc = sys_fstat_fresh(fd, &after);
 	if (rc)
 		return rc;

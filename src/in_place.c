@@ -11,6 +11,7 @@
 #include "sys.h"
 
 const char in_place_loses[] = "it would lose its set-user-ID or set-group-ID bit or its capabilities";
+const char in_place_nowhere[] = "it has no name, and no directory of its file system is known: save it with a name";
 
 int in_place_open(const struct commit *c, const char *what, int flags, int *ret_fd)
 {

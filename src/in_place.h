@@ -8,6 +8,8 @@
 
 /* Why such a file is not written to. */
 extern const char in_place_loses[];
+/* Why there is no place for a file beside it. */
+extern const char in_place_nowhere[];
 
 /* Set the error sentence; @what: "clone into", say. */
 /* The file itself, for writing; -EBUSY if the name leads to another one. */

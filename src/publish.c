@@ -74,11 +74,6 @@ static int check_named(int fd, int dirfd, const char *name)
 	return st.st_dev == named.st_dev && st.st_ino == named.st_ino ? 0 : -EBUSY;
 }
 
-static bool is_named(int fd, int dirfd, const char *name)
-{
-	return !check_named(fd, dirfd, name);
-}
-
 /*
  * Looks at a temporary name that exists, and removes it if its publisher is gone.
  * Nobody else can remove it while we hold the lock, so it is not a new one that is
@@ -97,7 +92,7 @@ static enum verdict judge(int dirfd, const char *slot)
 	rc = sys_flock(fd, LOCK_EX | LOCK_NB);
 	if (rc)
 		return rc == -EWOULDBLOCK ? SLOT_LIVE : SLOT_FOREIGN;
-	if (!is_named(fd, dirfd, slot))
+	if (check_named(fd, dirfd, slot))
 		return SLOT_FREE;
 	return sys_unlink(dirfd, slot) ? SLOT_FOREIGN : SLOT_FREE;
 }
@@ -165,18 +160,23 @@ static void lock(int fd)
 static int take_by_create(struct publication *p, void *arg)
 {
 	mode_t mode = *(const mode_t *)arg;
-	int fd = sys_openat(p->place->dirfd, p->slot, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+	int fd = sys_openat(p->place->dirfd, p->slot, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode), rc;
 
 	if (fd < 0)
 		return fd;
 	/* Whoever came between the two calls took the file for a left-over, and removed the name. */
 	sys_flock(fd, LOCK_EX);
-	if (!is_named(fd, p->place->dirfd, p->slot)) {
-		sys_close(fd);
-		return -EEXIST;
+	rc = check_named(fd, p->place->dirfd, p->slot);
+	if (!rc) {
+		p->fd = fd;
+		return 0;
 	}
-	p->fd = fd;
-	return 0;
+	if (rc == -EBUSY)
+		rc = -EEXIST;
+	else
+		sys_unlink(p->place->dirfd, p->slot);
+	sys_close(fd);
+	return rc;
 }
 
 int publish_create(const struct place *place, mode_t mode, struct publication *ret)

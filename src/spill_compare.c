@@ -89,19 +89,6 @@ static int compare_run(struct state *s, uint64_t start, uint64_t end)
 
 /* --- by data */
 
-/* The next run of data at or behind @at, before @end. @end if there is none. */
-static void next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop)
-{
-	uint64_t start = at, stop = end;
-
-	if (at >= end || sys_seek_data(fd, at, &start) == -ENXIO)
-		start = end;
-	else if (sys_seek_hole(fd, start, &stop))
-		stop = end;
-	*ret_start = start < end ? start : end;
-	*ret_stop = stop < end ? stop : end;
-}
-
 /* Elsewhere it is not known here where there is data: what was not written out yet is none. */
 static int tell_all(const struct comparison *c)
 {
@@ -123,8 +110,8 @@ static int compare_data(struct state *s, uint64_t at)
 	while (!rc && at < c->size) {
 		uint64_t start, stop, image_start, image_stop;
 
-		next_data(c->work, at, c->size, &start, &stop);
-		next_data(c->image, at, common, &image_start, &image_stop);
+		sparse_next_data(c->work, at, c->size, &start, &stop);
+		sparse_next_data(c->image, at, common, &image_start, &image_stop);
 		if (image_start < common && (image_start < start || start == c->size)) {
 			start = image_start;
 			stop = image_stop;

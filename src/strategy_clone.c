@@ -72,6 +72,8 @@ static int keep_content(const struct commit *c, uint64_t *ret_size, int *ret_fd)
 	request.local_only = request.dirfd >= 0;
 	if (!rc)
 		rc = private_file_create(&request, &fd);
+	if (rc == -ENOENT && request.dirfd < 0)
+		return error_set(-EOPNOTSUPP, "share extents with", in_place_nowhere);
 	if (!rc)
 		rc = sys_clone(c->attributes, fd);
 	if (!rc)

@@ -13,8 +13,10 @@
  * Why no update is lost: the kernel is asked what the file is (START_COMMIT); then
  * the file is compared with the handle's stamp, which finds all changes up to that
  * look; then the kernel exchanges only if the file is still what it was when asked
- * (COMMIT_RANGE), with writers shut out. Between the commit and the new stamp, two
- * system calls, a write of somebody else is taken for part of what was committed.
+ * (COMMIT_RANGE), with writers shut out. The next system call looks what times the
+ * file has now: a write of somebody else before that, who waited for the exchange, say,
+ * is taken for part of it; later ones are seen. So all that takes long is done before
+ * the exchange (writing the new blocks out) or after that look (flushing the log).
  * A file that is renamed over meanwhile gets the commit just before that.
  *
  * Only commits that keep the size are made this way. The kernel offers to exchange
@@ -22,10 +24,11 @@
  * the file had (seen on Linux 6.18). And only edits are exchanged: a file that was cut
  * and grown again, or was changed and is to be overwritten, is for another strategy.
  *
- * It is always durable, asked for or not. The images of handles share the blocks that
- * were exchanged away, and once the nameless file is gone an image can be the only owner
- * of one, and be written to in its place. Before the exchange is on disk a crash can
- * bring these blocks back into the file.
+ * It is always durable, asked for or not. The images of handles, and clones of the file,
+ * share the blocks that were exchanged away, and once the nameless file is gone one of
+ * them can be the only owner of a block, and be written to in its place. Before the
+ * exchange is on disk a crash can bring these blocks back into the file. So the nameless
+ * file stays until then, and if it cannot be flushed, the image stays what it was.
  */
 #include "config.h"
 
@@ -110,7 +113,9 @@ static int outcome(struct commit *c, int error)
 		return refuse(error, needs_exchange);
 	case -EINVAL:
 	case -EXDEV:
-		return refuse(error, "the kernel does not do that with this file");
+		/* Also when the file was cut since it was looked at. */
+		return commit_is_changed(c) > 0 ? commit_conflict(c)
+						: refuse(error, "the kernel does not do that with this file");
 	default:
 		return error_set(error, working, NULL);
 	}
@@ -150,14 +155,15 @@ static uint64_t end_of(const struct ranges *blocks)
 	return blocks->n ? blocks->v[blocks->n - 1].offset + blocks->v[blocks->n - 1].length : 0;
 }
 
-static int check_size(const struct commit *c, int file)
+static int check_size(struct commit *c, int file)
 {
 	uint64_t size;
 	int rc = sys_size(file, &size);
 
 	if (rc)
 		return error_set(rc, "look at", NULL);
-	return size == c->size ? 0 : refuse(0, its_size);
+	/* Its size was that of the handle's image when it was looked at. */
+	return size == c->size ? 0 : commit_conflict(c);
 }
 
 /* Whether all of the file lies between the first and the last of them. */
@@ -192,6 +198,8 @@ static int write_blocks(const struct commit *c, const struct layout *l, int file
 	request.near = &st;
 	if (!rc)
 		rc = private_file_create(&request, &fd);
+	if (rc == -ENOENT && request.dirfd < 0)
+		return refuse(0, in_place_nowhere);
 	if (rc)
 		return error_set(rc, "make a file for the new blocks of", NULL);
 	if (span_file(blocks, c->size) && share_a_block(file, c->size, l->block, fd))
@@ -202,6 +210,8 @@ static int write_blocks(const struct commit *c, const struct layout *l, int file
 		rc = exchange_recovery_pad(fd, l, blocks, c->size);
 	if (!rc)
 		rc = overlay_write(c->overlay, blocks, c->edits, fd);
+	if (!rc)
+		rc = sys_write_out(fd);
 	if (rc)
 		return error_set(rc, "write the new blocks of", NULL);
 	*ret_fd = steal_fd(&fd);
@@ -218,7 +228,7 @@ static int check_recovery(int file, const struct layout *l, const struct ranges 
 }
 
 /* A file of nothing but the edits. */
-static int donate_edits(const struct commit *c, const struct layout *l, int file, struct sys_exchange *e, int *ret_fd)
+static int donate_edits(struct commit *c, const struct layout *l, int file, struct sys_exchange *e, int *ret_fd)
 {
 	struct ranges blocks = {0};
 	int rc = blocks_to_write(c, l, &blocks);
@@ -247,9 +257,19 @@ static int start(struct commit *c, int file, struct sys_freshness *ret, const st
 	return rc == -ENOTTY ? 0 : outcome(c, rc);
 }
 
-static int exchange_edits(struct commit *c, const struct layout *l, int file)
+/* The edits stay edits: what they replace may come back with the next mount. */
+static int not_flushed(struct commit *c)
 {
-	struct sys_exchange e = {.durable = true};
+	stamp_spoil(&c->target->stamp);
+	return error_set(-EIO, "flush",
+			 "the new content is in place, but a power cut may take it back: look at the file system, then "
+			 "commit again with SNAPMAP_COMMIT_FORCE");
+}
+
+/* @ret: the file right after it. */
+static int exchange_edits(struct commit *c, const struct layout *l, int file, struct stat *ret)
+{
+	struct sys_exchange e = {.offset = 0};
 	const struct sys_freshness *known;
 	struct sys_freshness freshness;
 	cleanup_fd int donor = -1;
@@ -264,6 +284,11 @@ static int exchange_edits(struct commit *c, const struct layout *l, int file)
 		rc = commit_check_unchanged(c);
 	if (!rc)
 		rc = outcome(c, known ? sys_exchange_if_fresh(file, &e, known) : sys_exchange(file, &e));
+	if (!rc && sys_fstat_fresh(file, ret))
+		*ret = (struct stat){0};
+	/* The donor, which has the old blocks now, stays open until then. */
+	if (!rc && sys_fsync(file))
+		rc = not_flushed(c);
 	return rc;
 }
 
@@ -327,29 +352,42 @@ static int keep_journals_away(const struct commit *c, int file, struct publicati
 	return rc;
 }
 
-static int exchange_in_turn(struct commit *c, const struct layout *l, int file)
+static int exchange_in_turn(struct commit *c, const struct layout *l, int file, struct stat *ret)
 {
 	struct publication turn = {.fd = -1};
 	int rc = keep_journals_away(c, file, &turn);
 
 	if (!rc)
-		rc = exchange_edits(c, l, file);
+		rc = exchange_edits(c, l, file, ret);
 	/* A child that was forked just now may have the descriptor too. */
 	journal_unlock(file);
 	in_place_end_turn(&turn);
 	return rc;
 }
 
+/* From here on others that change the file are to be noticed. @st: what it was right after the exchange. */
+static void adopt(struct commit *c, const struct stat *st)
+{
+	struct target *t = c->target;
+	struct stamp exchanged;
+
+	target_adopt_inode(t, c->attributes, c->size);
+	stamp_of(st, &exchanged);
+	if (!stamp_same(&t->stamp, &exchanged))
+		stamp_spoil(&t->stamp);
+}
+
 static int exchange_publish(struct commit *c)
 {
 	cleanup_fd int file = -1;
 	struct layout layout;
+	struct stat st;
 	int rc = check_file(c, &layout);
 
 	if (!rc)
 		rc = open_file(c, &file);
 	if (!rc)
-		rc = exchange_in_turn(c, &layout, file);
+		rc = exchange_in_turn(c, &layout, file, &st);
 	/* Since the first look. */
 	if (rc == -EBUSY && c->conflict && (c->flags & SNAPMAP_COMMIT_FORCE))
 		rc = refuse(0, changed);
@@ -357,7 +395,7 @@ static int exchange_publish(struct commit *c)
 		return rc;
 	c->published = true;
 	if (!c->closing)
-		target_adopt_inode(c->target, c->attributes, c->size);
+		adopt(c, &st);
 	return 0;
 }
 

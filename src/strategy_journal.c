@@ -90,17 +90,13 @@ static const struct ranges *ranges_of(const struct run *r)
 /* All data of the image. */
 static int find_data(int fd, uint64_t size, struct ranges *ret)
 {
-	uint64_t start, end = 0;
+	uint64_t start, stop;
 	int rc = 0;
 
-	while (!rc && end < size) {
-		rc = sys_seek_data(fd, end, &start);
-		if (rc == -ENXIO)
-			return 0;
-		if (!rc)
-			rc = sys_seek_hole(fd, start, &end);
-		if (!rc)
-			rc = ranges_append(ret, start, (end < size ? end : size) - start);
+	for (uint64_t at = 0; !rc && at < size; at = stop) {
+		sparse_next_data(fd, at, size, &start, &stop);
+		if (start < stop)
+			rc = ranges_append(ret, start, stop - start);
 	}
 	return rc;
 }

@@ -44,7 +44,6 @@ int sys_seek_data(int fd, uint64_t offset, uint64_t *ret);
 int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
 int sys_allocate_behind(int fd, uint64_t offset, uint64_t length);
 void sys_read_ahead(int fd, uint64_t offset, uint64_t length);
-void sys_wait_for_writers(int fd, uint64_t size, bool own_offset);
 int sys_fsync(int fd);
 int sys_syncfs(int fd);
 int sys_write_out(int fd);
@@ -88,7 +87,6 @@ struct sys_exchange {
 	uint64_t length;   /* not looked at with to_eof */
 	bool to_eof;	   /* up to the ends of both, and their sizes too */
 	bool written_only; /* leave out what was never written in @from */
-	bool durable;
 	bool dry_run;
 };
 /* Sizes of a block and of an inode in bytes; @block is 0 if blocks cannot be exchanged. */
@@ -99,6 +97,14 @@ int sys_exchange_sizes(int fd, struct sys_exchange_sizes *ret);
 int sys_exchange_start(int fd, struct sys_freshness *ret);
 int sys_exchange_if_fresh(int fd, const struct sys_exchange *exchange, const struct sys_freshness *freshness);
 int sys_exchange(int fd, const struct sys_exchange *exchange);
+
+/* sys_writers.c: waiting for write(2) under way */
+enum sys_wait {
+	SYS_WAIT_BY_HOLES,
+	SYS_WAIT_BY_EXTENTS, /* XFS */
+	SYS_WAIT_BY_ALL,     /* whatever lies below; moves the access time */
+};
+void sys_wait_for_writers(int fd, uint64_t size, enum sys_wait way, bool own_offset);
 
 /* sys_lease.c: leases (fcntl(2), F_SETLEASE) */
 int sys_lease_take(int fd, pid_t owner);

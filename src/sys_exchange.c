@@ -34,7 +34,6 @@ struct commit_range {
 #define IOC_COMMIT_RANGE _IOW('X', 131, struct commit_range)
 
 #define TO_EOF (1ULL << 0)
-#define DSYNC (1ULL << 1)
 #define DRY_RUN (1ULL << 2)
 #define FILE1_WRITTEN (1ULL << 3)
 
@@ -45,8 +44,7 @@ static struct exchange_range range_of(const struct sys_exchange *e)
 		.file1_offset = e->offset,
 		.file2_offset = e->offset,
 		.length = e->length,
-		.flags = (e->to_eof ? TO_EOF : 0) | (e->durable ? DSYNC : 0) | (e->written_only ? FILE1_WRITTEN : 0) |
-			 (e->dry_run ? DRY_RUN : 0),
+		.flags = (e->to_eof ? TO_EOF : 0) | (e->written_only ? FILE1_WRITTEN : 0) | (e->dry_run ? DRY_RUN : 0),
 	};
 }
 

@@ -235,22 +235,6 @@ int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret)
 	return seek(fd, offset, SEEK_HOLE, ret);
 }
 
-/*
- * Returns once every write(2) that was under way has ended (seen on Linux 6.18): on XFS
- * reads take the inode's lock, also behind the end, where they cost nothing; on
- * ext4, btrfs and tmpfs looking for a hole does, which moves the offset. From the last
- * byte on, for the way to the first hole can be long.
- */
-void sys_wait_for_writers(int fd, uint64_t size, bool own_offset)
-{
-	uint64_t hole;
-	char byte;
-
-	(void)sys_pread(fd, &byte, 1, size);
-	if (own_offset)
-		(void)sys_seek_hole(fd, size ? size - 1 : 0, &hole);
-}
-
 /* Blocks for a part behind the end, which stays where it is. */
 int sys_allocate_behind(int fd, uint64_t offset, uint64_t length)
 {

@@ -82,18 +82,13 @@ static int put_range(const struct undo *undo, uint64_t offset, uint64_t end, int
 	int rc = 0;
 
 	while (!rc && offset < end) {
-		uint64_t data = offset, hole = end;
+		uint64_t data, hole;
 
-		if (sys_seek_data(undo->fd, offset, &data) == -ENXIO)
-			data = end;
-		else if (sys_seek_hole(undo->fd, data, &hole))
-			hole = end;
-		data = data < end ? data : end;
-		hole = hole < end ? hole : end;
+		sparse_next_data(undo->fd, offset, end, &data, &hole);
 		rc = put_hole(undo, offset, data, to);
 		if (!rc)
 			rc = put_bytes(undo, data, hole, to);
-		offset = hole > data ? hole : end;
+		offset = hole;
 	}
 	return rc;
 }

@@ -5,106 +5,12 @@
  */
 #include "config.h"
 
-#include "check_cli.h"
-
-#include <jansson.h>
+#include "benching.h"
 
 /* A run that takes as little as one can. */
 #define SMALL "--quick --rounds=5 --filter=open-touch,edit-size --sizes=128K,256K"
 
-/* ---- reading what it wrote ---- */
-
-static json_t *load(const char *path)
-{
-	json_error_t error;
-	json_t *root = json_load_file(path, 0, &error);
-
-	ck_assert_msg(root != NULL, "%s: %s", path, error.text);
-	return root;
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	ck_assert_msg(text != NULL, "no string \"%s\"", name);
-	return text;
-}
-
-static json_t *array_of(const json_t *object, const char *name)
-{
-	json_t *array = json_object_get(object, name);
-
-	ck_assert_msg(json_is_array(array), "no array \"%s\"", name);
-	return array;
-}
-
-static bool is_measured(const json_t *series)
-{
-	return !strcmp(text_of(series, "status"), "measured");
-}
-
-static void save(json_t *root, const char *path)
-{
-	ck_assert_int_eq(json_dump_file(root, path, JSON_REAL_PRECISION(9)), 0);
-}
-
-/* Calls @act for each series of the library, or of the baselines, that was measured. */
-static size_t each_series(json_t *root, bool library, void (*act)(json_t *values))
-{
-	json_t *cell, *series;
-	size_t i, j, n = 0;
-
-	json_array_foreach (array_of(root, "cells"), i, cell)
-		json_array_foreach (array_of(cell, "series"), j, series)
-			if (is_measured(series) && json_is_true(json_object_get(series, "library")) == library) {
-				if (act)
-					act(array_of(series, "values"));
-				n++;
-			}
-	return n;
-}
-
-static void change_values(json_t *values, double (*change)(size_t i))
-{
-	for (size_t i = 0; i < json_array_size(values); i++)
-		json_array_set_new(values, i, json_real(json_number_value(json_array_get(values, i)) * change(i)));
-}
-
 /* ---- outputs ---- */
-
-static void check_series(const json_t *series, size_t rounds)
-{
-	json_t *value;
-	size_t i;
-
-	ck_assert(text_of(series, "name")[0]);
-	if (!is_measured(series)) {
-		ck_assert(text_of(series, "reason")[0]);
-		ck_assert_uint_eq(json_array_size(array_of(series, "values")), 0);
-		return;
-	}
-	ck_assert(json_is_null(json_object_get(series, "reason")));
-	ck_assert_uint_eq(json_array_size(array_of(series, "values")), rounds);
-	json_array_foreach (array_of(series, "values"), i, value)
-		ck_assert(json_number_value(value) > 0);
-}
-
-static void check_cell(const json_t *cell, size_t rounds)
-{
-	json_t *all = array_of(cell, "series"), *series;
-	size_t i, first = SIZE_MAX;
-
-	ck_assert(is_measured(cell));
-	json_array_foreach (all, i, series) {
-		ck_assert_str_ne(text_of(series, "status"), "broken");
-		check_series(series, rounds);
-		if (first == SIZE_MAX && is_measured(series) && !json_is_true(json_object_get(series, "library")))
-			first = i;
-	}
-	ck_assert_uint_ne(first, SIZE_MAX);
-	ck_assert_int_eq(json_integer_value(json_object_get(cell, "reference")), (json_int_t)first);
-}
 
 START_TEST(test_json_is_complete)
 {
@@ -231,6 +137,17 @@ START_TEST(test_several_places)
 END_TEST
 
 /* ---- comparing ---- */
+
+static void save(json_t *root, const char *path)
+{
+	ck_assert_int_eq(json_dump_file(root, path, JSON_REAL_PRECISION(9)), 0);
+}
+
+static void change_values(json_t *values, double (*change)(size_t i))
+{
+	for (size_t i = 0; i < json_array_size(values); i++)
+		json_array_set_new(values, i, json_real(json_number_value(json_array_get(values, i)) * change(i)));
+}
 
 static double three_times(size_t i)
 {
@@ -389,30 +306,6 @@ END_TEST
 
 /* ---- stopping ---- */
 
-/* In a process group of its own, as a shell does it; @stderr of it is a pipe. */
-static pid_t start(const char *line, int *ret_err)
-{
-	int ends[2];
-	pid_t pid;
-
-	ck_assert(!pipe2(ends, O_CLOEXEC));
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (!pid) {
-		char script[1024];
-
-		setpgid(0, 0);
-		snprintf(script, sizeof(script), "exec %s >/dev/null", line);
-		dup2(ends[1], STDERR_FILENO);
-		execl("/bin/sh", "sh", "-c", script, NULL);
-		_exit(99);
-	}
-	setpgid(pid, pid);
-	close(ends[1]);
-	*ret_err = ends[0];
-	return pid;
-}
-
 /* All that it said, into err. */
 static void take_output_of_pipe(int end)
 {
@@ -460,141 +353,6 @@ START_TEST(test_stopped_it_writes_what_it_has_and_leaves_nothing)
 }
 END_TEST
 
-/* ---- file systems made for the run ---- */
-
-START_TEST(test_make_fs_is_for_root)
-{
-	if (test_is_root())
-		test_skip("this is root");
-	ck_run(1, "snapmap bench --quick --make-fs=tmpfs");
-	ck_error("only root can make file systems");
-}
-END_TEST
-
-/*
- * Loop devices with images in this test's directory, which other runs on the machine
- * have not. Of the path only the end is sure, once the mount that it began with is gone.
- */
-static bool has_loop_devices(void)
-{
-	char line[4400];
-
-	snprintf(line, sizeof(line), "cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep -qF '%s/#'",
-		 strrchr(test_dir(), '/'));
-	return system(line) == 0;
-}
-
-/* A device goes when its last user has, which the kernel does on its own. */
-static void check_nothing_mounted(const char *mounts_before)
-{
-	for (int i = 0; i < 1000 && has_loop_devices(); i++)
-		usleep(10000);
-	ck_assert(!has_loop_devices());
-	ck_run(0, "cat /proc/self/mountinfo");
-	ck_assert_str_eq(out, mounts_before);
-}
-
-/* Those of the rows here that the program can make, too; the kernel may not have all. */
-static const char *const makeable[] = {"xfs-exchange", "btrfs", "ext4", "overlay", "tmpfs"};
-
-static size_t list_makeable(char *list, size_t n)
-{
-	size_t count = 0, used = 0;
-
-	for (size_t i = 0; i < sizeof(makeable) / sizeof(makeable[0]); i++)
-		if (test_fs_named(makeable[i]))
-			used += (size_t)snprintf(list + used, n - used, "%s%s", count++ ? "," : "", makeable[i]);
-	return count;
-}
-
-/* The start of a command line with @option; false if the running test is not the one that does this. */
-static bool can_make(const char *option, char *line, size_t n)
-{
-	char list[128];
-
-	if (!test_is_root() || strcmp(test_fs()->name, "tmpfs") != 0 || !test_fs_named("ext4"))
-		return false;
-	list_makeable(list, sizeof(list));
-	snprintf(line, n, "snapmap bench %s --make-fs=%s", option, list);
-	return true;
-}
-
-static void check_made(const char *line)
-{
-	char list[128];
-	json_t *root, *place;
-	size_t i;
-
-	ck_run(0, "%s --quick --rounds=5 --filter=edit-size --sizes=128K --json=r.json", line);
-	ck_assert_uint_eq(count_names("."), 1);
-	root = load("r.json");
-	ck_assert_uint_eq(json_array_size(array_of(root, "places")), list_makeable(list, sizeof(list)));
-	json_array_foreach (array_of(root, "places"), i, place) {
-		const char *name = text_of(place, "name"), *type = text_of(place, "type");
-
-		ck_assert_msg(!strncmp(name, type, strlen(type)) || !strncmp(type, "overlay", 7), "%s: %s", name, type);
-		ck_assert_int_eq(strstr(text_of(place, "features"), "exchange") != NULL, !strcmp(name, "xfs-exchange"));
-	}
-	json_array_foreach (array_of(root, "cells"), i, place)
-		check_cell(place, 5);
-	json_decref(root);
-}
-
-START_TEST(test_make_fs)
-{
-	static const char *const options[] = {"--images=.", ""};
-	char line[256], *mounts;
-
-	if (!can_make("", line, sizeof(line)))
-		test_skip("as root, on one file system");
-	ck_run(0, "cat /proc/self/mountinfo");
-	mounts = strdup(out);
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		can_make(options[i], line, sizeof(line));
-		check_made(line);
-		check_nothing_mounted(mounts);
-	}
-	free(mounts);
-}
-END_TEST
-
-/* Until a loop device is there. */
-static void wait_for_mount(pid_t pid)
-{
-	while (!has_loop_devices()) {
-		ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
-		usleep(1000);
-	}
-}
-
-/* At whatever moment: while file systems are made, or later, while something is measured. */
-START_TEST(test_make_fs_is_gone_however_it_ends)
-{
-	static const int signals[] = {SIGKILL, SIGINT, SIGTERM, SIGKILL, SIGKILL};
-	uint64_t random = test_seed();
-	char line[512], *mounts;
-
-	if (!can_make("--rounds=10000 --filter=open-size --images=.", line, sizeof(line)))
-		test_skip("as root, on one file system");
-	ck_run(0, "cat /proc/self/mountinfo");
-	mounts = strdup(out);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		int end;
-		pid_t pid = start(line, &end);
-
-		wait_for_mount(pid);
-		usleep((useconds_t)(test_random(&random) % 2000000));
-		/* SIGKILL only for the program itself: what it started has to end by itself. */
-		ck_assert_int_eq(kill(signals[i] == SIGKILL ? pid : -pid, signals[i]), 0);
-		ck_assert_int_eq(wait_for(pid), 128 + signals[i]);
-		close(end);
-		check_nothing_mounted(mounts);
-		ck_assert_uint_eq(count_names("."), 0);
-	}
-	free(mounts);
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, test_json_is_complete);
@@ -609,9 +367,6 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_usage_errors);
 	tcase_add_test(tc, test_bars);
 	tcase_add_test(tc, test_stopped_it_writes_what_it_has_and_leaves_nothing);
-	tcase_add_test(tc, test_make_fs_is_for_root);
-	tcase_add_test(tc, test_make_fs);
-	tcase_add_test(tc, test_make_fs_is_gone_however_it_ends);
 }
 
 Suite *test_suite(void)

@@ -360,6 +360,27 @@ START_TEST(test_directory_need_not_be_writable)
 }
 END_TEST
 
+START_TEST(test_nameless_file_needs_a_directory)
+{
+	struct snapmap_mut *map;
+	int fd;
+
+	need_exchange();
+	test_make_file("f", SIZE, 1);
+	fd = open("f", O_RDWR | O_CLOEXEC);
+	ck_assert(fd >= 0 && !unlink("f"));
+	/* None of the directories that temporary files may go to is on its file system then. */
+	ck_assert(!setenv("TMPDIR", "/proc", 1) && !setenv("HOME", "/proc", 1) && !chdir("/proc"));
+	ck_ok(snapmap_mut_open_fd(fd, NULL, &map));
+	close(fd);
+	((char *)snapmap_mut_data(map))[0] ^= 1;
+	ck_fails(commit_by(map, SNAPMAP_STRATEGY_EXCHANGE), -EOPNOTSUPP);
+	ck_says("no directory of its file system is known");
+	ck_fails(commit_by(map, SNAPMAP_STRATEGY_CLONE), -EOPNOTSUPP);
+	snapmap_mut_close(map);
+}
+END_TEST
+
 /* ---- leased snapshots of the file ---- */
 
 struct reader {
@@ -518,6 +539,7 @@ static void add_exchange(TCase *tc)
 	tcase_add_test(tc, test_running_program_is_replaced);
 	tcase_add_test(tc, test_new_file_is_not_exchanged);
 	tcase_add_test(tc, test_directory_need_not_be_writable);
+	tcase_add_test(tc, test_nameless_file_needs_a_directory);
 	tcase_add_test(tc, test_leased_snapshots_survive_an_exchange);
 	tcase_add_test(tc, test_what_log_recovery_could_not_finish_is_replaced);
 }

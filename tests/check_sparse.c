@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "base.h"
 #include "opening.h"
 
 #define MIB ((size_t)1 << 20)
@@ -112,6 +113,21 @@ START_TEST(test_sparse_file_by_a_borrowed_descriptor)
 	arg[1] = fd;
 	ck_assert_int_eq(test_as_user(65534, open_by_fd, arg), 0);
 	close(fd);
+}
+END_TEST
+
+START_TEST(test_what_cannot_be_told_is_data)
+{
+	uint64_t start, stop;
+	int ends[2];
+
+	/* Of a pipe nothing can be told. */
+	ck_assert_sys(pipe2(ends, O_CLOEXEC));
+	sparse_next_data(ends[0], 100, 3000, &start, &stop);
+	ck_assert_uint_eq(start, 100);
+	ck_assert_uint_eq(stop, 3000);
+	close(ends[0]);
+	close(ends[1]);
 }
 END_TEST
 
@@ -238,6 +254,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_loop_test(tc, test_sparse_file_stays_sparse, 2, WAYS);
 	tcase_add_loop_test(tc, test_sparse_file_by_a_borrowed_descriptor, 4, WAYS);
+	tcase_add_test(tc, test_what_cannot_be_told_is_data);
 	tcase_add_loop_test(tc, test_progress_is_told, 2, WAYS);
 	tcase_add_loop_test(tc, test_cancel_leaves_nothing, 2, WAYS);
 	tcase_add_loop_test(tc, test_cancel_of_a_small_file, 0, WAYS);

@@ -113,8 +113,28 @@ START_TEST(test_writers_under_way_are_waited_for)
 }
 END_TEST
 
+START_TEST(test_looking_for_changes_is_no_access)
+{
+	struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 2000}};
+	struct stamp stamp;
+	struct stat st;
+	int fd;
+
+	if (!strncmp(test_fs()->name, "overlay", strlen("overlay")))
+		test_skip("only a read waits for the writers of whatever lies below");
+	test_make_file("f", SIZE, 1);
+	fd = open("f", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(futimens(fd, times), 0);
+	ck_assert_int_eq(stamp_take(fd, fs_traits_of(fd), true, &stamp), 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(st.st_atime, 1000);
+	close(fd);
+}
+END_TEST
+
 static void add_stamp(TCase *tc)
 {
+	tcase_add_test(tc, test_looking_for_changes_is_no_access);
 	tcase_add_test(tc, test_writers_under_way_are_waited_for);
 }
 
