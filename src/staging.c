@@ -13,6 +13,10 @@
  * was cut off could cost as much as the file. So is one whose process has forked,
  * for the other side of the fork has a mapping of the same image, which must not
  * change under it.
+ *
+ * Where the image is the file itself (exclusive.c), it is not for us to write to: what
+ * the commit's strategy needs is staged in a file that goes away afterwards, and the new
+ * bytes appear from below because the strategy has put them there.
  */
 #include "config.h"
 
@@ -23,7 +27,7 @@
 #include "overlay.h"
 #include "sys.h"
 
-#define UNDO_IN_MEMORY ((uint64_t)4 << 20)
+#define PARTS_IN_MEMORY ((uint64_t)4 << 20)
 
 /* In the directory @dirfd; without one (-1), on the file system of the image. */
 static int new_file(const struct overlay *o, int dirfd, mode_t mode, bool *ret_linkable, int *ret_fd)
@@ -206,22 +210,50 @@ static int stage_fresh(struct overlay *o, int dirfd, struct staged *s)
 	return rc;
 }
 
-static int save_undo(const struct overlay *o, const struct ranges *dirty, int dirfd, struct undo *ret)
+/* A file to have some ranges for a while. One on a disk costs transactions of its own, which little is not worth. */
+static int parts_file(const struct overlay *o, const struct ranges *parts, int dirfd, const char *name, int *ret_fd)
 {
 	uint64_t bytes = 0;
 	bool linkable;
-	int fd, rc = -EFBIG;
+	int rc = -EFBIG;
 
-	for (size_t i = 0; i < dirty->n; i++)
-		bytes += dirty->v[i].length;
-	/* A file on a disk costs transactions of its own, which little is not worth. */
-	if (bytes <= UNDO_IN_MEMORY)
-		rc = private_file_memory("snapmap-undo", &fd);
+	for (size_t i = 0; i < parts->n; i++)
+		bytes += parts->v[i].length;
+	if (bytes <= PARTS_IN_MEMORY)
+		rc = private_file_memory(name, ret_fd);
 	if (rc)
-		rc = new_file(o, dirfd, 0, &linkable, &fd);
+		rc = new_file(o, dirfd, 0, &linkable, ret_fd);
 	if (rc && !o->spill)
-		rc = private_file_memory("snapmap-undo", &fd);
+		rc = private_file_memory(name, ret_fd);
+	return rc;
+}
+
+static int save_undo(const struct overlay *o, const struct ranges *dirty, int dirfd, struct undo *ret)
+{
+	int fd, rc = parts_file(o, dirty, dirfd, "snapmap-undo", &fd);
+
 	return rc ? rc : undo_save(o->image.fd, o->image.size, dirty, fd, ret);
+}
+
+/* The edits at their own offsets, and holes everywhere else. */
+static int stage_edits(const struct overlay *o, int dirfd, struct staged *s)
+{
+	int rc = file_size_allowed(o->size);
+
+	s->image = o->image;
+	s->image.linkable = false;
+	s->image.fd = -1;
+	if (!rc)
+		rc = parts_file(o, &s->edits, dirfd, "snapmap-edits", &s->image.fd);
+	if (!rc)
+		rc = sys_ftruncate(s->image.fd, o->size);
+	if (!rc)
+		rc = overlay_write(o, &s->edits, &s->edits, s->image.fd);
+	s->image.size = o->size;
+	if (!rc)
+		return 0;
+	close_fd(&s->image.fd);
+	return error_set(rc, "prepare the commit of", NULL);
 }
 
 /* What cannot be put back now is owed until the next rollback or commit. */
@@ -266,6 +298,8 @@ static void free_staged(struct staged *s)
 
 static bool must_be_fresh(const struct overlay *o, const struct staged *s)
 {
+	if (overlay_is_exclusive(o))
+		return true;
 	if (o->spill)
 		return spill_stages_fresh(o);
 	return o->kept < o->image.size || s->generation != o->generation ||
@@ -291,7 +325,7 @@ static int find_what_to_write(struct overlay *o, struct staged *s)
 }
 
 /* Makes an image of the present bytes. Sets the error sentence; nothing changed then. */
-int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct staged *ret)
+int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, bool edits_only, struct staged *ret)
 {
 	struct staged s = {.undo = {.fd = -1}, .image = {.fd = -1}, .edits = *dirty};
 	int rc;
@@ -307,6 +341,8 @@ int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct sta
 		rc = find_what_to_write(o, &s);
 	if (rc)
 		error_set(rc, "prepare the commit of", NULL);
+	else if (edits_only && overlay_is_exclusive(o))
+		rc = stage_edits(o, dirfd, &s);
 	else
 		rc = s.fresh ? stage_fresh(o, dirfd, &s) : stage_in_place(o, dirfd, &s);
 	if (rc) {
@@ -327,6 +363,26 @@ void overlay_unstage(struct overlay *o, struct staged *s)
 	free_staged(s);
 }
 
+/* The file is what it was staged for. */
+static void go_on_with_file(struct overlay *o, struct staged *s)
+{
+	if (s->fresh)
+		sys_close(s->image.fd);
+	s->fresh = false;
+	s->image = o->image;
+	s->image.size = o->size;
+}
+
+/* The edits stay, and so do the addresses; the size is what the commit has decided. */
+void overlay_keep(struct overlay *o, struct staged *s)
+{
+	if (s && s->fresh)
+		sys_close(s->image.fd);
+	if (s)
+		free_staged(s);
+	o->image.size = o->size;
+}
+
 /*
  * After a commit that succeeded: the staged image is the one that counts. Mapping
  * it can fail only for want of mappings; then the private pages stay in place,
@@ -337,6 +393,8 @@ void overlay_settle(struct overlay *o, struct staged *s)
 	size_t old_end = page_up(o->kept), end = page_up(o->size);
 	int rc = 0;
 
+	if (overlay_is_exclusive(o))
+		go_on_with_file(o, s);
 	if (s->fresh) {
 		sys_close(o->image.fd);
 		o->remap_due = true;
@@ -360,6 +418,8 @@ bool overlay_can_advance(const struct overlay *o)
 {
 	struct staged s = {0};
 
+	if (overlay_is_exclusive(o))
+		return true;
 	if (o->size > o->kept && !o->image.unlimited && is_in_memory(o))
 		return false;
 	return !o->spill && o->debt.fd < 0 && !fork_generation(&s.generation) && s.generation == o->generation;
@@ -404,14 +464,15 @@ static int resize_image(const struct overlay *o)
 void overlay_advance(struct overlay *o, struct ranges *dirty, int dirfd)
 {
 	struct staged s = {.image = o->image, .generation = o->generation, .undo = {.fd = -1}, .edits = *dirty};
-	int rc = resize_image(o);
+	bool exclusive = overlay_is_exclusive(o);
+	int rc = exclusive ? 0 : resize_image(o);
 
 	*dirty = (struct ranges){0};
 	s.image.size = o->size;
 	if (rc) {
 		s.fresh = true;
 		rc = stage_fresh(o, dirfd, &s);
-	} else if (overlay_write(o, &s.edits, &s.edits, o->image.fd)) {
+	} else if (!exclusive && overlay_write(o, &s.edits, &s.edits, o->image.fd)) {
 		rc = owe(o, &s.edits);
 		if (!rc)
 			return;

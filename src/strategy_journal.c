@@ -457,6 +457,8 @@ const struct strategy strategy_journal = {
 	.id = SNAPMAP_STRATEGY_JOURNAL,
 	.name = "journal",
 	.automatic = false,
+	.edits_only = true,
+	.keeps_inode = true,
 	.publish = journal_publish,
 	.probe = journal_probe,
 };
