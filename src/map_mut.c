@@ -14,6 +14,7 @@
 #include "handle.h"
 #include "journal.h"
 #include "publish.h"
+#include "strategy.h"
 #include "sys.h"
 
 #define COMMIT_FLAGS_KNOWN (SNAPMAP_COMMIT_FORCE | SNAPMAP_COMMIT_NOSYNC | SNAPMAP_COMMIT_BREAK_LINKS)
@@ -477,6 +478,22 @@ int snapmap_mut_link(struct snapmap_mut *map, const char *path, const struct sna
 		return error_set(-EINVAL, "save", "a new file can only be made with the strategy replace");
 	error_begin(path);
 	return commit_link(&map->overlay, &map->target, path, flags);
+}
+
+int mut_probe(const struct snapmap_mut *map, uint32_t id)
+{
+	const struct strategy *s;
+	const char *why;
+
+	for (size_t i = 0; (s = strategy_at(i)); i++)
+		if (s->id == id)
+			return s->probe(&map->target, &why);
+	return -EOPNOTSUPP;
+}
+
+const struct fs_traits *mut_file_system(const struct snapmap_mut *map)
+{
+	return map->target.fs;
 }
 
 void snapmap_mut_close(struct snapmap_mut *map)
