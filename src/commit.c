@@ -121,20 +121,27 @@ struct work {
 	bool is_staged;
 };
 
-static int stage(struct work *w, bool edits_only)
+static int stage(struct work *w)
 {
 	struct commit *c = w->commit;
 	int rc;
 
 	if (w->is_staged)
 		return 0;
-	rc = overlay_stage(w->overlay, w->dirty, c->target->place.dirfd, edits_only, &w->staged);
+	rc = overlay_stage(w->overlay, w->dirty, c->target->place.dirfd, &w->staged);
 	if (rc)
 		return rc;
 	w->is_staged = true;
 	c->image = &w->staged.image;
 	c->edits = &w->staged.edits;
 	return 0;
+}
+
+/* Of a file that nobody else writes to the image is the file before the commit. */
+static bool needs_image(const struct overlay *o, const struct strategy *s)
+{
+	return !(overlay_is_exclusive(o) ? s->by_edits || s->edits_if_exclusive
+					 : s->by_edits && overlay_can_advance(o));
 }
 
 static const char gives_up_lock[] =
@@ -158,7 +165,7 @@ static int publish(struct work *w, uint32_t wanted)
 			rc = error_set(-EOPNOTSUPP, "replace", gives_up_lock);
 			continue;
 		}
-		rc = s->by_edits && overlay_can_advance(w->overlay) ? 0 : stage(w, s->edits_only);
+		rc = needs_image(w->overlay, s) ? stage(w) : 0;
 		if (rc)
 			return rc;
 		rc = s->publish(c);

@@ -115,10 +115,10 @@ void overlay_advance(struct overlay *overlay, struct ranges *dirty, int dirfd);
 
 /*
  * Commit in three steps: stage (takes over @dirty), then settle if the commit succeeded, else unstage.
- * @edits_only: elsewhere the staged image need not be right. overlay_keep() takes the place of settle
- * if the commit counts, but it is not sure that the file shows it: @staged may be NULL.
+ * overlay_keep() takes the place of settle, or of advance, if the image is the file and the commit counts,
+ * but it is not sure that the file shows all of it. @staged may be NULL.
  */
-int overlay_stage(struct overlay *overlay, struct ranges *dirty, int dirfd, bool edits_only, struct staged *ret);
+int overlay_stage(struct overlay *overlay, struct ranges *dirty, int dirfd, struct staged *ret);
 void overlay_keep(struct overlay *overlay, struct staged *staged);
 void overlay_unstage(struct overlay *overlay, struct staged *staged);
 void overlay_settle(struct overlay *overlay, struct staged *staged);

@@ -15,8 +15,8 @@
  * change under it.
  *
  * Where the image is the file itself (exclusive.c), it is not for us to write to: what
- * the commit's strategy needs is staged in a file that goes away afterwards, and the new
- * bytes appear from below because the strategy has put them there.
+ * a strategy needs more than the edits is staged in a file that goes away afterwards, and
+ * the new bytes appear from below because the strategy has put them there.
  */
 #include "config.h"
 
@@ -27,7 +27,7 @@
 #include "overlay.h"
 #include "sys.h"
 
-#define PARTS_IN_MEMORY ((uint64_t)4 << 20)
+#define UNDO_IN_MEMORY ((uint64_t)4 << 20)
 
 /* In the directory @dirfd; without one (-1), on the file system of the image. */
 static int new_file(const struct overlay *o, int dirfd, mode_t mode, bool *ret_linkable, int *ret_fd)
@@ -210,50 +210,22 @@ static int stage_fresh(struct overlay *o, int dirfd, struct staged *s)
 	return rc;
 }
 
-/* A file to have some ranges for a while. One on a disk costs transactions of its own, which little is not worth. */
-static int parts_file(const struct overlay *o, const struct ranges *parts, int dirfd, const char *name, int *ret_fd)
+static int save_undo(const struct overlay *o, const struct ranges *dirty, int dirfd, struct undo *ret)
 {
 	uint64_t bytes = 0;
 	bool linkable;
-	int rc = -EFBIG;
+	int fd, rc = -EFBIG;
 
-	for (size_t i = 0; i < parts->n; i++)
-		bytes += parts->v[i].length;
-	if (bytes <= PARTS_IN_MEMORY)
-		rc = private_file_memory(name, ret_fd);
+	for (size_t i = 0; i < dirty->n; i++)
+		bytes += dirty->v[i].length;
+	/* A file on a disk costs transactions of its own, which little is not worth. */
+	if (bytes <= UNDO_IN_MEMORY)
+		rc = private_file_memory("snapmap-undo", &fd);
 	if (rc)
-		rc = new_file(o, dirfd, 0, &linkable, ret_fd);
+		rc = new_file(o, dirfd, 0, &linkable, &fd);
 	if (rc && !o->spill)
-		rc = private_file_memory(name, ret_fd);
-	return rc;
-}
-
-static int save_undo(const struct overlay *o, const struct ranges *dirty, int dirfd, struct undo *ret)
-{
-	int fd, rc = parts_file(o, dirty, dirfd, "snapmap-undo", &fd);
-
+		rc = private_file_memory("snapmap-undo", &fd);
 	return rc ? rc : undo_save(o->image.fd, o->image.size, dirty, fd, ret);
-}
-
-/* The edits at their own offsets, and holes everywhere else. */
-static int stage_edits(const struct overlay *o, int dirfd, struct staged *s)
-{
-	int rc = file_size_allowed(o->size);
-
-	s->image = o->image;
-	s->image.linkable = false;
-	s->image.fd = -1;
-	if (!rc)
-		rc = parts_file(o, &s->edits, dirfd, "snapmap-edits", &s->image.fd);
-	if (!rc)
-		rc = sys_ftruncate(s->image.fd, o->size);
-	if (!rc)
-		rc = overlay_write(o, &s->edits, &s->edits, s->image.fd);
-	s->image.size = o->size;
-	if (!rc)
-		return 0;
-	close_fd(&s->image.fd);
-	return error_set(rc, "prepare the commit of", NULL);
 }
 
 /* What cannot be put back now is owed until the next rollback or commit. */
@@ -325,7 +297,7 @@ static int find_what_to_write(struct overlay *o, struct staged *s)
 }
 
 /* Makes an image of the present bytes. Sets the error sentence; nothing changed then. */
-int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, bool edits_only, struct staged *ret)
+int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, struct staged *ret)
 {
 	struct staged s = {.undo = {.fd = -1}, .image = {.fd = -1}, .edits = *dirty};
 	int rc;
@@ -341,8 +313,6 @@ int overlay_stage(struct overlay *o, struct ranges *dirty, int dirfd, bool edits
 		rc = find_what_to_write(o, &s);
 	if (rc)
 		error_set(rc, "prepare the commit of", NULL);
-	else if (edits_only && overlay_is_exclusive(o))
-		rc = stage_edits(o, dirfd, &s);
 	else
 		rc = s.fresh ? stage_fresh(o, dirfd, &s) : stage_in_place(o, dirfd, &s);
 	if (rc) {
