@@ -184,9 +184,13 @@ static void expect_between(uint64_t time, const uint64_t limits[2])
 
 static void expect_same(const unsigned char *found, const unsigned char *wanted, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		ck_assert_msg(found[i] == wanted[i], "byte %zu (block %zu, %zu in it): %#x, not %#x", i, i / 4096,
-			      i % 4096, found[i], wanted[i]);
+	size_t i = 0;
+
+	if (!memcmp(found, wanted, n))
+		return;
+	while (found[i] == wanted[i])
+		i++;
+	ck_abort_msg("byte %zu (block %zu, %zu in it): %#x, not %#x", i, i / 4096, i % 4096, found[i], wanted[i]);
 }
 
 static void format_shape(const struct shape *s)
