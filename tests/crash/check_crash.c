@@ -142,9 +142,10 @@ static bool is_wanted(const char *file_system)
 
 static void plan(void)
 {
-	unsigned long n = options.states;
-
 	for (size_t i = 0; i < row_count; i++) {
+		bool image = strategy_named(rows[i].strategy)->image;
+		unsigned long n = image ? options.states * 2 / 5 : options.states;
+
 		if (!is_wanted(rows[i].file_system))
 			continue;
 		if (rows[i].torn) {
@@ -156,7 +157,7 @@ static void plan(void)
 		if (file_system_named(rows[i].file_system)->shutdown)
 			add_jobs(i, KIND_SHUTDOWN, n / 10 + 1, 50);
 		/* Of a full host check_minifs_host sees to. */
-		if (!strategy_named(rows[i].strategy)->image)
+		if (!image)
 			add_jobs(i, KIND_FULL, n / 20 + 1, 50);
 	}
 }

@@ -42,6 +42,8 @@ const struct row rows[] = {
 	{"xfs", "clone", "crash_workload", true},
 	{"btrfs", "clone", "crash_workload", true},
 	{"xfs", "replace", "crash_workload_nofsync", true},
+	{"xfs", "minifs", "crash_workload_nofsync", true},
+	{"ext4", "minifs", "crash_workload_nofsync", true},
 };
 const size_t row_count = sizeof(rows) / sizeof(rows[0]);
 
