@@ -98,7 +98,8 @@ struct image {
  * @rare: is only for few files; that it refuses another is not worth telling
  * @read_only: can serve struct snapmap
  * @editable: can serve struct snapmap_mut
- * @in_place: its image is the file itself
+ * @in_place: its image is the file itself, as the request has it open
+ * @on_request: never chosen automatically
  * @open: makes an image. Quiet: a failure says in @ret_step what could not be
  *	done (a constant string); whether the next backend is tried or the call fails
  *	is decided in table.c. Nothing is left behind then.
@@ -111,6 +112,7 @@ struct backend {
 	bool read_only;
 	bool editable;
 	bool in_place;
+	bool on_request;
 	int (*open)(const struct source_request *request, struct image *ret, const char **ret_step);
 	int (*probe)(const struct source_request *request, const char **ret_step);
 };

@@ -11,12 +11,10 @@ extern const struct backend backend_immutable;
 extern const struct backend backend_lease;
 extern const struct backend backend_reflink;
 extern const struct backend backend_copy;
+extern const struct backend backend_exclusive;
 
 static const struct backend *const table[] = {
-	&backend_immutable,
-	&backend_lease,
-	&backend_reflink,
-	&backend_copy,
+	&backend_immutable, &backend_lease, &backend_reflink, &backend_copy, &backend_exclusive,
 };
 
 /* NULL beyond the last. */
@@ -38,6 +36,8 @@ static const char *advice(int error, uint32_t wanted)
 {
 	switch (error) {
 	case -EBUSY:
+		if (wanted == SNAPMAP_SOURCE_EXCLUSIVE)
+			return "it is free once they close it";
 		return "it is being written to; try again, or open without the strict flag";
 	case -ECANCELED:
 		return "the progress function asked to stop";
@@ -67,7 +67,7 @@ int image_open(const struct source_request *request, struct image *ret)
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const struct backend *b = table[i];
 
-		if (wanted != SNAPMAP_SOURCE_AUTO && wanted != b->source)
+		if (wanted == SNAPMAP_SOURCE_AUTO ? b->on_request : wanted != b->source)
 			continue;
 		if (request->editable ? !b->editable : !b->read_only)
 			continue;

@@ -90,7 +90,13 @@ int minifs_format(const char *path, const struct minifs_format_options *options)
  * @ret: gets the image, to be released with minifs_close()
  *
  * Who opens for writing locks the file by flock(2), which ends with the process. What
- * deleted files left that were open when the image was last synced is freed.
+ * deleted files left that were open when the image was last synced is freed. A sync that
+ * was cut off by a crash is finished first, or for a reader in its snapshot.
+ *
+ * On local file systems (not overlayfs) an open for writing costs O(1) whatever the size:
+ * the file itself is mapped (SNAPMAP_SOURCE_EXCLUSIVE). Who writes to it without looking
+ * at the lock is found by the next sync; who cuts it makes touching the image a SIGBUS.
+ * Elsewhere it takes a snapshot.
  *
  * Return: 0, -EBUSY if somebody else has it open for writing, -EINVAL if it is no image,
  * -EOPNOTSUPP for a newer format, -EUCLEAN if it is damaged, or an error of
@@ -102,8 +108,15 @@ int minifs_open(const char *path, uint32_t flags, struct minifs **ret);
  * minifs_sync() - make the changes the image, all at once, and durable
  * @fs: an image
  *
+ * Where the file itself is mapped this costs what was changed, and keeps the inode: blocks
+ * are exchanged (XFS made for it), or a journal beside the file is applied
+ * (SNAPMAP_STRATEGY_JOURNAL): then the image is whole at any moment for whoever opens it
+ * by this library, though not for cp(1) while it is applied, or after a crash in its
+ * middle. Elsewhere the file is replaced.
+ *
  * Return: 0, -EBUSY if the file was changed by somebody who did not look at the lock, or
- * an error of snapmap_mut_commit(). The changes stay in memory then.
+ * an error of snapmap_mut_commit(). The changes stay in memory then, and the next sync
+ * tries again.
  */
 int minifs_sync(struct minifs *fs);
 

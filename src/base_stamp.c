@@ -156,6 +156,11 @@ void stamp_spoil(struct stamp *stamp)
 	stamp->ino = 0;
 }
 
+bool stamp_is_spoilt(const struct stamp *stamp)
+{
+	return !stamp->ino;
+}
+
 bool stamp_same(const struct stamp *a, const struct stamp *b)
 {
 	return a->dev == b->dev && a->ino == b->ino && a->size == b->size && same_time(&a->ctime, &b->ctime) &&

@@ -137,6 +137,17 @@ static int stage(struct work *w)
 	return 0;
 }
 
+/* Of a file that nobody else writes to the image is the file before the commit. */
+static bool needs_image(const struct overlay *o, const struct strategy *s)
+{
+	return !(overlay_is_exclusive(o) ? s->by_edits || s->edits_if_exclusive
+					 : s->by_edits && overlay_can_advance(o));
+}
+
+static const char gives_up_lock[] =
+	"a handle of the source exclusive keeps to the file that it has locked: where its blocks cannot be exchanged, "
+	"commit by journal";
+
 /* Has the strategy asked for, or the first that works, publish. */
 static int publish(struct work *w, uint32_t wanted)
 {
@@ -150,7 +161,11 @@ static int publish(struct work *w, uint32_t wanted)
 		if (last)
 			error_tried(last->name, rc, "not here");
 		last = s;
-		rc = s->by_edits && overlay_can_advance(w->overlay) ? 0 : stage(w);
+		if (overlay_is_exclusive(w->overlay) && !s->keeps_inode) {
+			rc = error_set(-EOPNOTSUPP, "replace", gives_up_lock);
+			continue;
+		}
+		rc = needs_image(w->overlay, s) ? stage(w) : 0;
 		if (rc)
 			return rc;
 		rc = s->publish(c);
@@ -170,7 +185,9 @@ static int finish(struct work *w, int rc)
 	struct commit *c = w->commit;
 	struct overlay *o = w->overlay;
 
-	if (c->published && w->is_staged) {
+	if (c->published && rc && overlay_is_exclusive(o)) {
+		overlay_keep(o, w->is_staged ? &w->staged : NULL);
+	} else if (c->published && w->is_staged) {
 		overlay_settle(o, &w->staged);
 	} else if (c->published && !(c->closing && !rc)) {
 		overlay_advance(o, w->dirty, c->target->place.dirfd);
@@ -189,7 +206,7 @@ static int finish(struct work *w, int rc)
  * A commit by journal that was cut off is finished before another one. If it was this
  * handle's own, the file is then the one that the handle stands for.
  */
-static int settle_journal(struct target *t)
+int commit_settle_journal(struct target *t)
 {
 	struct journal_marker finished = {0};
 	int rc = 0;
@@ -203,8 +220,15 @@ static int settle_journal(struct target *t)
 	return rc;
 }
 
-int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t strategy, bool closing)
+/* What others have written shows in a handle of the file itself: there is nothing sound to overwrite it with. */
+static uint32_t flags_for(const struct overlay *o, uint32_t flags)
 {
+	return overlay_is_exclusive(o) ? flags & ~SNAPMAP_COMMIT_FORCE : flags;
+}
+
+int commit_run(struct overlay *o, struct target *t, uint32_t asked, uint32_t strategy, bool closing)
+{
+	uint32_t flags = flags_for(o, asked);
 	struct commit c = {.target = t,
 			   .overlay = o,
 			   .size = o->size,
@@ -218,7 +242,7 @@ int commit_run(struct overlay *o, struct target *t, uint32_t flags, uint32_t str
 	int rc = commit_check_sound(o);
 
 	if (!rc)
-		rc = settle_journal(t);
+		rc = commit_settle_journal(t);
 	if (rc)
 		return rc;
 	rc = commit_check_unchanged(&c);

@@ -48,6 +48,8 @@ struct commit {
 
 /* All set the error sentence. */
 int commit_run(struct overlay *overlay, struct target *target, uint32_t flags, uint32_t strategy, bool closing);
+/* A commit by journal that was cut off is finished. */
+int commit_settle_journal(struct target *target);
 /*
  * For strategies, as late as possible: -EBUSY if the target is not what the stamp
  * says, or there is one that should not be; -EIO if the new bytes are not sound.

@@ -32,6 +32,11 @@ struct source {
 	const struct fs_traits *fs;
 };
 
+/* map_mut.c. Quiet: would this SNAPMAP_STRATEGY_* work, apart from what is edited? 0, or an errno. */
+struct snapmap_mut;
+int mut_probe(const struct snapmap_mut *map, uint32_t strategy);
+const struct fs_traits *mut_file_system(const struct snapmap_mut *map);
+
 /* source.c. Set the error sentence: only regular files with a real size get through. */
 /* Without @follow a link as last part of the path is -ELOOP, also one that was put there just now. */
 int source_open(const char *path, bool follow, struct source *ret);

@@ -68,6 +68,18 @@ static size_t count_pieces(const struct ranges *ranges)
 	return n;
 }
 
+int journal_bytes_read(const struct journal_bytes *from, char *buffer, size_t n, uint64_t offset, size_t *ret_got)
+{
+	int rc;
+
+	if (from->fd >= 0)
+		return sys_pread_full(from->fd, buffer, n, offset, ret_got);
+	rc = sys_copy_memory(buffer, from->memory + offset, n);
+	if (!rc)
+		*ret_got = n;
+	return rc;
+}
+
 /* ---- writing ---- */
 
 struct writer {
@@ -86,10 +98,11 @@ static int flush(struct writer *w)
 	return rc;
 }
 
-static int add_piece(struct writer *w, int from, uint64_t offset, size_t n, struct journal_piece *ret)
+static int add_piece(struct writer *w, const struct journal_bytes *from, uint64_t offset, size_t n,
+		     struct journal_piece *ret)
 {
 	size_t got;
-	int rc = sys_pread_full(from, w->buffer + w->used, n, offset, &got);
+	int rc = journal_bytes_read(from, w->buffer + w->used, n, offset, &got);
 
 	if (rc)
 		return rc;
@@ -100,7 +113,8 @@ static int add_piece(struct writer *w, int from, uint64_t offset, size_t n, stru
 	return w->used >= PIECE ? flush(w) : 0;
 }
 
-static int add_range(struct writer *w, int from, const struct snapmap_range *r, struct journal_piece **piece)
+static int add_range(struct writer *w, const struct journal_bytes *from, const struct snapmap_range *r,
+		     struct journal_piece **piece)
 {
 	int rc = 0;
 
@@ -113,7 +127,8 @@ static int add_range(struct writer *w, int from, const struct snapmap_range *r, 
 	return rc;
 }
 
-static int write_all(struct writer *w, struct head *head, size_t size, int from, const struct ranges *ranges)
+static int write_all(struct writer *w, struct head *head, size_t size, const struct journal_bytes *from,
+		     const struct ranges *ranges)
 {
 	struct journal_piece *piece = (struct journal_piece *)(head + 1);
 	int rc = 0;
@@ -126,8 +141,8 @@ static int write_all(struct writer *w, struct head *head, size_t size, int from,
 	return rc ? rc : sys_pwrite_full(w->fd, head, size, 0);
 }
 
-int journal_log_write(int fd, const struct journal_edit *edit, int from, const struct ranges *ranges,
-		      uint8_t ret_digest[DIGEST_SIZE])
+int journal_log_write(int fd, const struct journal_edit *edit, const struct journal_bytes *from,
+		      const struct ranges *ranges, uint8_t ret_digest[DIGEST_SIZE])
 {
 	size_t n = count_pieces(ranges), size = sizeof(struct head) + n * sizeof(struct journal_piece);
 	struct writer w = {.fd = fd, .buffer = (char *)malloc(2 * PIECE)};

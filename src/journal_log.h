@@ -46,12 +46,24 @@ struct journal_log {
 		.fd = -1 \
 	}
 
+/**
+ * struct journal_bytes - where the data of a journal come from
+ * @fd: a file, or -1
+ * @memory: else they are here, at the same offsets
+ */
+struct journal_bytes {
+	int fd;
+	const char *memory;
+};
+
+/* Quiet. Less than @n, in @ret_got, is the end of the file. */
+int journal_bytes_read(const struct journal_bytes *from, char *buffer, size_t n, uint64_t offset, size_t *ret_got);
 /*
  * All quiet. Writes a journal into the empty file @fd, with @ranges of @from as data.
  * Does not flush.
  */
-int journal_log_write(int fd, const struct journal_edit *edit, int from, const struct ranges *ranges,
-		      uint8_t ret_digest[DIGEST_SIZE]);
+int journal_log_write(int fd, const struct journal_edit *edit, const struct journal_bytes *from,
+		      const struct ranges *ranges, uint8_t ret_digest[DIGEST_SIZE]);
 /*
  * Reads a journal whose head has this digest. Takes over @fd on success. -EUCLEAN, with
  * a reason, for anything else.

@@ -14,6 +14,7 @@
 #include "handle.h"
 #include "journal.h"
 #include "publish.h"
+#include "strategy.h"
 #include "sys.h"
 
 #define COMMIT_FLAGS_KNOWN (SNAPMAP_COMMIT_FORCE | SNAPMAP_COMMIT_NOSYNC | SNAPMAP_COMMIT_BREAK_LINKS)
@@ -60,7 +61,15 @@ static int make_handle(struct target *target, struct image *image, struct spill_
 	return 0;
 }
 
-/* Takes over source and place, also if it fails. */
+/* Before it was locked somebody may have put another file in its place. */
+static bool has_lost_name(const struct place *place, const struct stat *st)
+{
+	struct stat now;
+
+	return place->dirfd >= 0 && (place_stat(place, &now) || now.st_dev != st->st_dev || now.st_ino != st->st_ino);
+}
+
+/* Takes over source and place, also if it fails. -ESTALE: the name went to another file. */
 static int open_source(struct source *source, struct place *place, const struct options *options, const char *subject,
 		       struct snapmap_mut **ret)
 {
@@ -88,6 +97,10 @@ static int open_source(struct source *source, struct place *place, const struct 
 	}
 	if (!rc)
 		rc = journal_image_open(&request, &image);
+	if (!rc && image.source == SNAPMAP_SOURCE_EXCLUSIVE && has_lost_name(place, &source->st)) {
+		close_fd(&image.fd);
+		rc = error_set(-ESTALE, "lock", "another file took its name just now: try again");
+	}
 	if (rc) {
 		close_fd(&home.fd);
 		target_close(&target);
@@ -291,6 +304,8 @@ int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_optio
 	if (!path || !ret)
 		return error_set(-EINVAL, "create", "path and result must not be NULL");
 	rc = options_read_mut(options, &o);
+	if (!rc && o.source == SNAPMAP_SOURCE_EXCLUSIVE)
+		rc = error_set(-EINVAL, "create", "the source exclusive is for files that exist");
 	if (rc)
 		return rc;
 	rc = place_find(path, false, &target.place);
@@ -387,14 +402,25 @@ ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *r
 	return (ssize_t)n;
 }
 
+/* What lies below is the file itself, which a commit may have left half done. */
+static int make_whole(struct snapmap_mut *map)
+{
+	if (!overlay_is_exclusive(&map->overlay) || !map->target.unfinished.applying)
+		return 0;
+	return commit_settle_journal(&map->target);
+}
+
 int snapmap_mut_rollback(struct snapmap_mut *map)
 {
+	int rc;
+
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "roll back", "handle must not be NULL");
 	if (spill_is_foreign(map->overlay.spill))
 		return error_set(-ESTALE, "roll back", in_child);
-	return overlay_rollback(&map->overlay);
+	rc = make_whole(map);
+	return rc ? rc : overlay_rollback(&map->overlay);
 }
 
 static int commit_options_read(const struct snapmap_mut *map, const struct snapmap_commit_options *o,
@@ -452,6 +478,22 @@ int snapmap_mut_link(struct snapmap_mut *map, const char *path, const struct sna
 		return error_set(-EINVAL, "save", "a new file can only be made with the strategy replace");
 	error_begin(path);
 	return commit_link(&map->overlay, &map->target, path, flags);
+}
+
+int mut_probe(const struct snapmap_mut *map, uint32_t id)
+{
+	const struct strategy *s;
+	const char *why;
+
+	for (size_t i = 0; (s = strategy_at(i)); i++)
+		if (s->id == id)
+			return s->probe(&map->target, &why);
+	return -EOPNOTSUPP;
+}
+
+const struct fs_traits *mut_file_system(const struct snapmap_mut *map)
+{
+	return map->target.fs;
 }
 
 void snapmap_mut_close(struct snapmap_mut *map)

@@ -86,12 +86,12 @@ int minifs_sync(struct minifs *fs)
 
 	if (rc)
 		return image_fail(fs, rc, "sync", NULL);
-	/* The file has another inode after some commits: the lock has to follow. */
-	rc = fs->lock_fd < 0 ? image_lock_again(fs) : 0;
+	/* Where the file has another inode after a commit the lock has to follow. */
+	rc = fs->lock_fd < 0 ? host_lock_again(fs) : 0;
 	if (!rc)
 		rc = mfs_sync(&fs->fs);
 	if (!rc)
-		image_lock_again(fs);
+		host_lock_again(fs);
 	pthread_rwlock_unlock(&fs->lock);
 	return rc;
 }

@@ -16,9 +16,12 @@ struct snapmap_mut;
  * @store: the bytes of @map or @mut
  * @map: opened for reading
  * @mut: opened for writing
- * @lock_fd: has the flock; -1: for reading, or lost
+ * @in_place: @mut is the file itself, and has the lock
+ * @exchanges: blocks of it can be exchanged
+ * @in_memory: a page of it that is only read takes room
+ * @lock_fd: has the lock otherwise; -1: for reading, or lost
  * @uid, @gid: owner of what is new
- * @real_path: where the image is, from the root
+ * @real_path: where the image is, from the root; if @lock_fd is used
  * @path: what errors call it
  */
 struct minifs {
@@ -27,6 +30,7 @@ struct minifs {
 	struct minifs_store store;
 	struct snapmap *map;
 	struct snapmap_mut *mut;
+	bool in_place, exchanges, in_memory;
 	int lock_fd;
 	uint32_t uid, gid;
 	char *real_path;
@@ -49,6 +53,10 @@ struct image_request {
 	bool any_crc; /* to be repaired */
 };
 int image_open_at(const struct image_request *request, struct minifs **ret);
-int image_lock_again(struct minifs *fs);
+
+/* minifs_host.c: the file under an image that is open for writing */
+int host_open(struct minifs *fs);
+int host_lock_again(struct minifs *fs);
+extern const struct minifs_store_ops host_ops;
 
 #endif

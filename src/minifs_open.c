@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Opening, making and checking images. Who writes has a lock on the file: flock(2),
- * because that needs no right to write, breaks no lease, goes with the open file and not
- * with the process's other descriptors, and is held by nobody else once a commit has
- * ended. A commit may give the name to another inode, so the lock is taken again after
- * each; whoever comes in between finds, or makes, a conflict at the next commit.
- */
+/* Opening, making and checking images. How the file under one is held: minifs_host.c. */
 #include "config.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "base.h"
 #include "minifs_image.h"
@@ -19,82 +12,7 @@
 #include "sys.h"
 #include <minifs.h>
 
-#define TRIES 16
-#define REAL_PATH_SIZE 4096
 #define PLAIN_BYTES ((uint64_t)256 << 10)
-
-static const char locked[] = "somebody else has the image open for writing; it is free once they close it";
-
-static bool same_file(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return !sys_fstat(fd, &a) && !sys_fstatat(AT_FDCWD, path, 0, &b) && a.st_dev == b.st_dev &&
-	       a.st_ino == b.st_ino;
-}
-
-/* -EAGAIN: the name went to another file meanwhile. */
-static int lock_once(const char *path, int *ret_fd)
-{
-	cleanup_fd int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	int rc;
-
-	if (fd < 0)
-		return error_set(fd, "open", NULL);
-	rc = sys_flock(fd, LOCK_EX | LOCK_NB);
-	if (rc == -EWOULDBLOCK)
-		return error_set(-EBUSY, "lock", locked);
-	if (rc)
-		return error_set(rc, "lock", "its file system has no flock(2)");
-	if (!same_file(fd, path))
-		return -EAGAIN;
-	*ret_fd = steal_fd(&fd);
-	return 0;
-}
-
-static int lock_image(const char *path, int *ret_fd)
-{
-	int rc = -EAGAIN;
-
-	for (int i = 0; rc == -EAGAIN && i < TRIES; i++)
-		rc = lock_once(path, ret_fd);
-	return rc == -EAGAIN ? error_set(-EBUSY, "lock", "it is replaced again and again") : rc;
-}
-
-/* After a commit. If somebody was quicker the lock is lost, and the next sync says so. */
-int image_lock_again(struct minifs *fs)
-{
-	int fd, rc;
-
-	if (fs->lock_fd >= 0 && same_file(fs->lock_fd, fs->real_path))
-		return 0;
-	error_begin(fs->path);
-	rc = lock_image(fs->real_path, &fd);
-	sys_close(fs->lock_fd);
-	fs->lock_fd = rc ? -1 : fd;
-	return rc;
-}
-
-static int make_room(struct minifs_store *store, uint64_t size)
-{
-	struct minifs *fs = (struct minifs *)((char *)store - offsetof(struct minifs, store));
-	int rc = snapmap_mut_resize(fs->mut, 0);
-
-	if (!rc)
-		rc = size <= SIZE_MAX ? snapmap_mut_resize(fs->mut, (size_t)size) : -EFBIG;
-	store->base = (uint8_t *)snapmap_mut_data(fs->mut);
-	store->size = snapmap_mut_size(fs->mut);
-	return rc;
-}
-
-static int commit(struct minifs_store *store)
-{
-	struct minifs *fs = (struct minifs *)((char *)store - offsetof(struct minifs, store));
-
-	return snapmap_mut_commit(fs->mut, NULL);
-}
-
-static const struct minifs_store_ops ops = {.make_room = make_room, .sync = commit};
 
 static int new_handle(const char *path, struct minifs **ret)
 {
@@ -106,39 +24,11 @@ static int new_handle(const char *path, struct minifs **ret)
 		return error_set(-ENOMEM, "open", NULL);
 	}
 	memcpy(fs->path, path, n);
-	fs->store.ops = &ops;
+	fs->store.ops = &host_ops;
 	fs->lock_fd = -1;
 	fs->uid = sys_geteuid();
 	fs->gid = sys_getegid();
 	*ret = fs;
-	return 0;
-}
-
-static int note_real_path(struct minifs *fs)
-{
-	int rc;
-
-	fs->real_path = (char *)malloc(REAL_PATH_SIZE);
-	rc = fs->real_path ? sys_fd_path(fs->lock_fd, fs->real_path, REAL_PATH_SIZE) : -ENOMEM;
-	return rc < 0 ? error_set(rc, "find the name of", NULL) : 0;
-}
-
-static int open_to_write(struct minifs *fs)
-{
-	int rc = lock_image(fs->path, &fs->lock_fd);
-
-	if (!rc)
-		rc = note_real_path(fs);
-	if (!rc)
-		rc = snapmap_mut_open(fs->path, NULL, &fs->mut);
-	if (rc)
-		return rc;
-	error_begin(fs->path);
-	if (!same_file(fs->lock_fd, fs->path))
-		return error_set(-EBUSY, "lock", "it was replaced just now");
-	fs->store.base = (uint8_t *)snapmap_mut_data(fs->mut);
-	fs->store.size = snapmap_mut_size(fs->mut);
-	fs->store.writable = true;
 	return 0;
 }
 
@@ -166,7 +56,7 @@ int image_open_at(const struct image_request *request, struct minifs **ret)
 	rc = new_handle(request->path, &fs);
 	if (rc)
 		return rc;
-	rc = request->writable ? open_to_write(fs) : open_to_read(fs);
+	rc = request->writable ? host_open(fs) : open_to_read(fs);
 	if (!rc) {
 		rc = mfs_open(&fs->fs, &fs->store, request->any_crc, &why);
 		if (rc)
@@ -236,8 +126,7 @@ static int open_target(struct minifs *fs, bool force)
 
 	if (rc != -EEXIST || !force)
 		return rc;
-	rc = lock_image(fs->path, &fs->lock_fd);
-	return rc ? rc : snapmap_mut_open(fs->path, NULL, &fs->mut);
+	return host_open(fs);
 }
 
 int minifs_format(const char *path, const struct minifs_format_options *options)
@@ -268,7 +157,7 @@ int minifs_format(const char *path, const struct minifs_format_options *options)
 			error_set(rc, "format", why);
 	}
 	if (!rc)
-		rc = snapmap_mut_commit(fs->mut, NULL);
+		rc = host_ops.sync(&fs->store);
 	minifs_close(fs);
 	return rc;
 }

@@ -8,6 +8,7 @@
 
 #define FLAGS_KNOWN \
 	(SNAPMAP_STRICT | SNAPMAP_NOFOLLOW | SNAPMAP_POPULATE | SNAPMAP_GUARD | SNAPMAP_INHERIT | SNAPMAP_SPILL)
+#define NOT_EXCLUSIVE (SNAPMAP_STRICT | SNAPMAP_INHERIT | SNAPMAP_SPILL)
 #define SOURCES_KNOWN (SNAPMAP_SOURCE_EXCLUSIVE * 2 - 1)
 
 static int read_all(const struct snapmap_options *o, struct options *ret)
@@ -52,6 +53,10 @@ int options_read_mut(const struct snapmap_options *o, struct options *ret)
 
 	if (!rc && (options.flags & SNAPMAP_SPILL) && (options.flags & SNAPMAP_INHERIT))
 		rc = error_set(-EINVAL, "open", "SNAPMAP_SPILL and SNAPMAP_INHERIT exclude each other");
+	if (!rc && options.source == SNAPMAP_SOURCE_EXCLUSIVE && (options.flags & NOT_EXCLUSIVE))
+		rc = error_set(-EINVAL, "open",
+			       "the source exclusive maps the file itself, which SNAPMAP_STRICT, SNAPMAP_INHERIT and "
+			       "SNAPMAP_SPILL exclude");
 	if (!rc)
 		*ret = options;
 	return rc;

@@ -60,6 +60,12 @@ struct staged {
 	struct ranges edits, written;
 };
 
+/* Is the image the file itself? Then nothing but a commit to the file changes it. */
+static inline bool overlay_is_exclusive(const struct overlay *overlay)
+{
+	return overlay->image.source == SNAPMAP_SOURCE_EXCLUSIVE;
+}
+
 /* fork.c. How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
 int fork_generation(unsigned *ret);
 
@@ -107,8 +113,13 @@ int overlay_write(const struct overlay *overlay, const struct ranges *ranges, co
 bool overlay_can_advance(const struct overlay *overlay);
 void overlay_advance(struct overlay *overlay, struct ranges *dirty, int dirfd);
 
-/* Commit in three steps: stage (takes over @dirty), then settle if the commit succeeded, else unstage. */
+/*
+ * Commit in three steps: stage (takes over @dirty), then settle if the commit succeeded, else unstage.
+ * overlay_keep() takes the place of settle, or of advance, if the image is the file and the commit counts,
+ * but it is not sure that the file shows all of it. @staged may be NULL.
+ */
 int overlay_stage(struct overlay *overlay, struct ranges *dirty, int dirfd, struct staged *ret);
+void overlay_keep(struct overlay *overlay, struct staged *staged);
 void overlay_unstage(struct overlay *overlay, struct staged *staged);
 void overlay_settle(struct overlay *overlay, struct staged *staged);
 

@@ -44,7 +44,7 @@ static void probe_sources(const struct source *source, int dirfd, struct snapmap
 		fill(&ret->sources[ret->nsources++], b->source, rc, what);
 		if (!rc && b->read_only && !ret->source)
 			ret->source = b->source;
-		if (!rc && b->editable && !ret->source_mut)
+		if (!rc && b->editable && !b->on_request && !ret->source_mut)
 			ret->source_mut = b->source;
 	}
 }

@@ -13,6 +13,10 @@
  * was cut off could cost as much as the file. So is one whose process has forked,
  * for the other side of the fork has a mapping of the same image, which must not
  * change under it.
+ *
+ * Where the image is the file itself (exclusive.c), it is not for us to write to: what
+ * a strategy needs more than the edits is staged in a file that goes away afterwards, and
+ * the new bytes appear from below because the strategy has put them there.
  */
 #include "config.h"
 
@@ -266,6 +270,8 @@ static void free_staged(struct staged *s)
 
 static bool must_be_fresh(const struct overlay *o, const struct staged *s)
 {
+	if (overlay_is_exclusive(o))
+		return true;
 	if (o->spill)
 		return spill_stages_fresh(o);
 	return o->kept < o->image.size || s->generation != o->generation ||
@@ -327,6 +333,26 @@ void overlay_unstage(struct overlay *o, struct staged *s)
 	free_staged(s);
 }
 
+/* The file is what it was staged for. */
+static void go_on_with_file(struct overlay *o, struct staged *s)
+{
+	if (s->fresh)
+		sys_close(s->image.fd);
+	s->fresh = false;
+	s->image = o->image;
+	s->image.size = o->size;
+}
+
+/* The edits stay, and so do the addresses; the size is what the commit has decided. */
+void overlay_keep(struct overlay *o, struct staged *s)
+{
+	if (s && s->fresh)
+		sys_close(s->image.fd);
+	if (s)
+		free_staged(s);
+	o->image.size = o->size;
+}
+
 /*
  * After a commit that succeeded: the staged image is the one that counts. Mapping
  * it can fail only for want of mappings; then the private pages stay in place,
@@ -337,6 +363,8 @@ void overlay_settle(struct overlay *o, struct staged *s)
 	size_t old_end = page_up(o->kept), end = page_up(o->size);
 	int rc = 0;
 
+	if (overlay_is_exclusive(o))
+		go_on_with_file(o, s);
 	if (s->fresh) {
 		sys_close(o->image.fd);
 		o->remap_due = true;
@@ -360,6 +388,8 @@ bool overlay_can_advance(const struct overlay *o)
 {
 	struct staged s = {0};
 
+	if (overlay_is_exclusive(o))
+		return true;
 	if (o->size > o->kept && !o->image.unlimited && is_in_memory(o))
 		return false;
 	return !o->spill && o->debt.fd < 0 && !fork_generation(&s.generation) && s.generation == o->generation;
@@ -404,14 +434,15 @@ static int resize_image(const struct overlay *o)
 void overlay_advance(struct overlay *o, struct ranges *dirty, int dirfd)
 {
 	struct staged s = {.image = o->image, .generation = o->generation, .undo = {.fd = -1}, .edits = *dirty};
-	int rc = resize_image(o);
+	bool exclusive = overlay_is_exclusive(o);
+	int rc = exclusive ? 0 : resize_image(o);
 
 	*dirty = (struct ranges){0};
 	s.image.size = o->size;
 	if (rc) {
 		s.fresh = true;
 		rc = stage_fresh(o, dirfd, &s);
-	} else if (overlay_write(o, &s.edits, &s.edits, o->image.fd)) {
+	} else if (!exclusive && overlay_write(o, &s.edits, &s.edits, o->image.fd)) {
 		rc = owe(o, &s.edits);
 		if (!rc)
 			return;

@@ -11,6 +11,8 @@
  * @name: for people
  * @automatic: keeps every promise, so it may be chosen without being asked for
  * @by_edits: makes do with the edits; the others get an image of all the new bytes
+ * @edits_if_exclusive: so it does for a handle of the file itself, where @image is NULL then
+ * @keeps_inode: the file stays the one that it was
  * @publish: makes the new bytes the file. Sets the error sentence. -EOPNOTSUPP: not
  *	here, and nothing has changed; on any other failure nothing has changed
  *	either, as far as the strategy's description does not say otherwise.
@@ -21,6 +23,8 @@ struct strategy {
 	const char *name;
 	bool automatic;
 	bool by_edits;
+	bool edits_if_exclusive;
+	bool keeps_inode;
 	int (*publish)(struct commit *commit);
 	int (*probe)(const struct target *target, const char **ret_why);
 };

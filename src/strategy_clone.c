@@ -191,6 +191,7 @@ const struct strategy strategy_clone = {
 	.id = SNAPMAP_STRATEGY_CLONE,
 	.name = "clone",
 	.automatic = false,
+	.keeps_inode = true,
 	.publish = clone_publish,
 	.probe = clone_probe,
 };

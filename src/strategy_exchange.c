@@ -434,6 +434,7 @@ const struct strategy strategy_exchange = {
 	.name = "exchange",
 	.automatic = true,
 	.by_edits = true,
+	.keeps_inode = true,
 	.publish = exchange_publish,
 	.probe = exchange_probe,
 };

@@ -85,6 +85,14 @@ static const struct ranges *ranges_of(const struct run *r)
 	return r->whole ? &r->all : r->c->edits;
 }
 
+/* Those of the image, or in a handle of the file itself those of the edits. */
+static struct journal_bytes bytes_of(const struct run *r)
+{
+	const struct commit *c = r->c;
+
+	return (struct journal_bytes){.fd = c->image ? c->image->fd : -1, .memory = c->overlay->mapping.base};
+}
+
 /* ---- what is to be written ---- */
 
 /* All data of the image. */
@@ -115,7 +123,7 @@ static int plan(struct run *r)
 		.cut = r->whole				   ? 0
 		       : c->kept < (uint64_t)r->st.st_size ? c->kept
 							   : JOURNAL_NO_CUT,
-		.size = c->image->size,
+		.size = c->size,
 	};
 	return rc ? error_set(rc, "look at", NULL) : 0;
 }
@@ -186,7 +194,8 @@ static void drop_journal(const struct run *r)
 
 static int fill_journal(struct run *r, int fd, int directory)
 {
-	int rc = journal_log_write(fd, &r->edit, r->c->image->fd, ranges_of(r), r->marker.digest);
+	const struct journal_bytes from = bytes_of(r);
+	int rc = journal_log_write(fd, &r->edit, &from, ranges_of(r), r->marker.digest);
 
 	if (!rc)
 		rc = sys_fchmod(fd, mode_of(r, fd));
@@ -277,12 +286,13 @@ static int decide(struct run *r)
 
 static int copy_range(const struct run *r, const struct snapmap_range *range, char *buffer)
 {
+	const struct journal_bytes from = bytes_of(r);
 	int rc = 0;
 
 	for (uint64_t done = 0; !rc && done < range->length;) {
 		size_t n = range->length - done < PIECE ? (size_t)(range->length - done) : PIECE, got = 0;
 
-		rc = sys_pread_full(r->c->image->fd, buffer, n, range->offset + done, &got);
+		rc = journal_bytes_read(&from, buffer, n, range->offset + done, &got);
 		if (!rc && got != n)
 			rc = -EIO;
 		if (!rc)
@@ -415,7 +425,7 @@ static int run_in_turn(struct commit *c)
 
 static int journal_publish(struct commit *c)
 {
-	int rc = file_size_allowed(c->image->size);
+	int rc = file_size_allowed(c->size);
 	struct publication turn;
 	const char *why;
 
@@ -453,6 +463,8 @@ const struct strategy strategy_journal = {
 	.id = SNAPMAP_STRATEGY_JOURNAL,
 	.name = "journal",
 	.automatic = false,
+	.edits_if_exclusive = true,
+	.keeps_inode = true,
 	.publish = journal_publish,
 	.probe = journal_probe,
 };

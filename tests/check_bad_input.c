@@ -148,8 +148,7 @@ END_TEST
 
 START_TEST(test_bad_options)
 {
-	static const uint32_t not_built[] = {SNAPMAP_SOURCE_SUBVOLUME, SNAPMAP_SOURCE_SNAPFS, SNAPMAP_SOURCE_MINIFS,
-					     SNAPMAP_SOURCE_EXCLUSIVE};
+	static const uint32_t not_built[] = {SNAPMAP_SOURCE_SUBVOLUME, SNAPMAP_SOURCE_SNAPFS, SNAPMAP_SOURCE_MINIFS};
 	struct snapmap_options good = way_options(_i, 0), o;
 
 	test_make_file("f", N, 1);

@@ -260,7 +260,7 @@ static void forge(const struct journal_edit *edit, const struct snapmap_range *r
 	fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	from = open("f", O_RDWR | O_CLOEXEC);
 	ck_assert(fd >= 0 && from >= 0);
-	ck_assert_int_eq(journal_log_write(fd, &e, from, &r, m.digest), 0);
+	ck_assert_int_eq(journal_log_write(fd, &e, &(struct journal_bytes){.fd = from}, &r, m.digest), 0);
 	ck_assert_int_eq(journal_marker_set(from, &m), 0);
 	close(fd);
 	close(from);

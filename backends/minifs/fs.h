@@ -34,7 +34,8 @@
  */
 struct minifs_store;
 struct minifs_store_ops {
-	int (*make_room)(struct minifs_store *store, uint64_t size); /* zeros; may move @base */
+	int (*make_room)(struct minifs_store *store, uint64_t size);			/* zeros; may move @base */
+	int (*get_ready)(struct minifs_store *store, uint64_t offset, uint64_t length); /* to be stored into; or NULL */
 	int (*sync)(struct minifs_store *store);
 };
 struct minifs_store {

@@ -54,7 +54,7 @@ int mfs_geometry_plan(const struct mfs_format *format, struct mfs_geometry *ret,
 
 static bool fits(const struct mfs_geometry *g)
 {
-	return g->inodes > MFS_ROOT && g->inode_bitmap == 1 &&
+	return g->inodes > MFS_ROOT && g->inodes % MFS_INODES_PER_BLOCK == 0 && g->inode_bitmap == 1 &&
 	       g->inode_bitmap_blocks == divide_up(g->inodes, MFS_BITS_PER_BLOCK) &&
 	       g->data_bitmap == (uint64_t)g->inode_bitmap + g->inode_bitmap_blocks &&
 	       g->inode_table == (uint64_t)g->data_bitmap + g->data_bitmap_blocks &&

@@ -53,6 +53,13 @@ bool mfs_is_touched(const struct mfs *fs, uint32_t block)
 	return fs->txn.nsaved && fs->txn.table[slot_of(&fs->txn, block)];
 }
 
+static int get_ready(struct mfs *fs, uint32_t block)
+{
+	struct minifs_store *store = fs->store;
+
+	return store->ops->get_ready ? store->ops->get_ready(store, (uint64_t)block * MFS_BLOCK, MFS_BLOCK) : 0;
+}
+
 static int remember(struct mfs *fs, uint32_t block, bool copy)
 {
 	struct mfs_txn *txn = &fs->txn;
@@ -62,6 +69,8 @@ static int remember(struct mfs *fs, uint32_t block, bool copy)
 	if (mfs_is_touched(fs, block))
 		return 0;
 	rc = make_room(txn);
+	if (!rc)
+		rc = get_ready(fs, block);
 	if (rc)
 		return rc;
 	if (copy) {

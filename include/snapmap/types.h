@@ -57,7 +57,19 @@ struct snapmap_range {
  * squashfs, with fs-verity on ext4 and f2fs, and memory files with F_SEAL_WRITE and
  * F_SEAL_SHRINK. What it trusts in is whoever may write to the device or image file
  * below erofs and squashfs. REFLINK shares the file's extents, COPY copies its
- * bytes. The others are not built in.
+ * bytes. The others are not built in, but for EXCLUSIVE:
+ *
+ * EXCLUSIVE is for struct snapmap_mut only, never chosen automatically, and meant for a
+ * file that one program owns. It locks the file, as flock(2) does, and maps the file
+ * itself: O(1) at open whatever the size, on any local file system. A second such open
+ * is -EBUSY. Everybody else can go on, and the handle is NOT stable then: what they
+ * write shows where nothing was stored, and where they cut the file off touching the
+ * memory is a SIGBUS (or zeros and an error, with SNAPMAP_GUARD), stored bytes included.
+ * It is found out by the commit, which is -EBUSY then, also with SNAPMAP_COMMIT_FORCE.
+ * Only strategies that keep the inode commit: exchange, which AUTO is, else (and for a
+ * new size) journal or clone by name. Not together with SNAPMAP_STRICT, SNAPMAP_INHERIT
+ * or SNAPMAP_SPILL, nor with snapmap_mut_create(): -EINVAL. A child made by fork() holds
+ * the lock too, until it ends or calls exec.
  */
 #define SNAPMAP_SOURCE_AUTO 0u
 #define SNAPMAP_SOURCE_IMMUTABLE (1u << 0)

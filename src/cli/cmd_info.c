@@ -34,6 +34,8 @@ static const char *use_of_source(const struct snapmap_probe *probe, uint32_t id)
 		return "serves read-only handles";
 	if (id == probe->source_mut)
 		return "serves editable handles";
+	if (id == SNAPMAP_SOURCE_EXCLUSIVE)
+		return "only on request: for editing, not stable against others";
 	return "on request, or if a better one fails";
 }
 

@@ -15,7 +15,9 @@
  *  - not older than the last commit that promised durability, nor newer than the one
  *    that was under way;
  *  - its attributes and its hard link are right;
- *  - the next commit works, and leaves no temporary names.
+ *  - the next commit works, and leaves no temporary names;
+ *  - or if it is an image of a mini file system (image.h), it opens, is undamaged, and all
+ *    that is in it is of one such version.
  *
  * Further the workload is killed, the file system is shut down (live.c), and it is full
  * (full.c). The rows are in rows.c. Two of them have to be found torn: they are the
@@ -140,9 +142,10 @@ static bool is_wanted(const char *file_system)
 
 static void plan(void)
 {
-	unsigned long n = options.states;
-
 	for (size_t i = 0; i < row_count; i++) {
+		bool image = strategy_named(rows[i].strategy)->image;
+		unsigned long n = image ? options.states * 2 / 5 : options.states;
+
 		if (!is_wanted(rows[i].file_system))
 			continue;
 		if (rows[i].torn) {
@@ -153,7 +156,9 @@ static void plan(void)
 		add_jobs(i, KIND_KILL, n / 5 + 1, 50);
 		if (file_system_named(rows[i].file_system)->shutdown)
 			add_jobs(i, KIND_SHUTDOWN, n / 10 + 1, 50);
-		add_jobs(i, KIND_FULL, n / 20 + 1, 50);
+		/* Of a full host check_minifs_host sees to. */
+		if (!image)
+			add_jobs(i, KIND_FULL, n / 20 + 1, 50);
 	}
 }
 

@@ -2,7 +2,7 @@
 /* See judge.h. */
 #include "config.h"
 
-#include "judge.h"
+#include "image.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -183,6 +183,10 @@ static void judge(const struct judge *j, struct verdict *v)
 {
 	if (chdir(j->dir)) {
 		verdict_say(v, FAULT_USE, "%s: %s", j->dir, strerror(errno));
+		return;
+	}
+	if (j->strategy->image) {
+		image_judge(j, v);
 		return;
 	}
 	for (enum file file = FILE_F; file < FILES && !v->fault; file++)

@@ -19,6 +19,7 @@ static const struct strategy strategies[] = {
 	/* What it refuses, files that grow, is replaced: so the inode changes now and then. */
 	{"exchange", SNAPMAP_STRATEGY_EXCHANGE, .plain_reads = true},
 	{"journal", SNAPMAP_STRATEGY_JOURNAL, .keeps_inode = true},
+	{"minifs", .image = true},
 	{"clone", SNAPMAP_STRATEGY_CLONE, .keeps_inode = true, .plain_reads = true},
 };
 
@@ -34,9 +35,15 @@ const struct row rows[] = {
 	{"ext4", "replace", "crash_workload", false},
 	{"ext4-small", "replace", "crash_workload", false},
 	{"ext4", "journal", "crash_workload", false},
+	{"xfs-exchange", "minifs", "crash_workload", false},
+	{"xfs", "minifs", "crash_workload", false},
+	{"btrfs", "minifs", "crash_workload", false},
+	{"ext4", "minifs", "crash_workload", false},
 	{"xfs", "clone", "crash_workload", true},
 	{"btrfs", "clone", "crash_workload", true},
 	{"xfs", "replace", "crash_workload_nofsync", true},
+	{"xfs", "minifs", "crash_workload_nofsync", true},
+	{"ext4", "minifs", "crash_workload_nofsync", true},
 };
 const size_t row_count = sizeof(rows) / sizeof(rows[0]);
 

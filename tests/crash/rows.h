@@ -20,6 +20,7 @@ struct strategy {
 	const char *name;
 	uint32_t id;
 	bool keeps_inode; /* so hard links stay */
+	bool image;	  /* not files but an image of a mini file system: image.h */
 	bool plain_reads; /* whoever reads without the library sees one version too */
 };
 

@@ -62,7 +62,7 @@ static void apply_part(const struct event *e, size_t from, size_t n, struct page
 static bool is_file_data(const struct event *e, size_t at, size_t n)
 {
 	/* A strategy that writes files of its own adds what their blocks begin with, 8 bytes. */
-	static const char *const magics[] = {MODEL_MAGIC};
+	static const char *const magics[] = {MODEL_MAGIC, "minifs\r\n"};
 
 	for (size_t i = 0; e->kind == EVENT_WRITE && n == BLOCK && i < sizeof(magics) / sizeof(magics[0]); i++)
 		if (!memcmp((const char *)e->data + at, magics[i], 8))

@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "act.h"
+#include "image.h"
 #include "mark.h"
 #include "random.h"
 
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 	busy = mmap(NULL, sizeof(*busy), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	random = random_mix(a.seed, versions[0] + versions[1]);
 	act_begin(&a, versions);
-	if (!versions[0]) {
+	if (!versions[0] && !a.strategy->image) {
 		if (act_set_up(&a)) {
 			perror("making the files");
 			return 1;
@@ -130,7 +130,10 @@ int main(int argc, char **argv)
 		close(a.marks);
 		make_noise(random, a.scattered);
 	}
-	rc = commit_some(&a, strtoul(argv[5], NULL, 0), random);
+	if (a.strategy->image)
+		rc = image_work(&a, versions[FILE_F], strtoul(argv[5], NULL, 0), random, busy);
+	else
+		rc = commit_some(&a, strtoul(argv[5], NULL, 0), random);
 	/* What is refused now and then, and made in another way, must not be refused always. */
 	if (!rc && !a.worked && strtoul(argv[5], NULL, 0) >= FEW) {
 		fprintf(stderr, "%s: not one commit was made this way\n", argv[1]);
