@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 	int rc, status;
 
 	tool_name = "mount.minifs";
-	status = options_read(argc, argv, &request);
+	status = request_read(argc, argv, &request);
 	if (status >= 0)
 		return status;
 	status = check_directory(request.directory);

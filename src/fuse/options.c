@@ -132,7 +132,7 @@ static int take(int option, char *word, struct request *r)
 	}
 }
 
-int options_read(int argc, char **argv, struct request *ret)
+int request_read(int argc, char **argv, struct request *ret)
 {
 	static const struct option long_options[] = {
 		{"foreground", no_argument, NULL, 'f'},

@@ -64,7 +64,7 @@ static inline uint64_t inode_of(fuse_ino_t ino)
 }
 
 /* options.c: -1 to go on, else the exit status */
-int options_read(int argc, char **argv, struct request *ret);
+int request_read(int argc, char **argv, struct request *ret);
 
 /* daemon.c */
 /* Goes on in a child; the parent waits there for daemon_ready(), and ends. 0 or a negative errno. */

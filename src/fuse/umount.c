@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <mntent.h>
 #include <snapmap.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/cli/tool.h"
@@ -86,6 +88,29 @@ static void wait_for_lock(const char *image)
 	}
 }
 
+/* Who is not root has to ask. */
+static int ask_fusermount(char *directory, int flags)
+{
+	char *argv[] = {(char[]){"fusermount3"}, flags & MNT_DETACH ? (char[]){"-uz"} : (char[]){"-u"}, (char[]){"--"},
+			directory, NULL};
+	pid_t pid;
+	int status, error = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+
+	if (error)
+		return -error;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EPERM;
+}
+
+static int unmount_from(char *directory, int flags)
+{
+	if (!umount2(directory, flags))
+		return 0;
+	return errno == EPERM && geteuid() ? ask_fusermount(directory, flags) : -errno;
+}
+
 static int unmount(const char *name, int flags)
 {
 	char directory[PATH_MAX], image[PATH_MAX];
@@ -98,8 +123,9 @@ static int unmount(const char *name, int flags)
 	rc = commit(directory);
 	if (rc)
 		return tool_say(FAILED, "cannot commit '%s', so '%s' stays mounted: %s", image, name, strerror(-rc));
-	if (umount2(directory, flags))
-		return tool_say(FAILED, "cannot unmount '%s': %s", name, strerror(errno));
+	rc = unmount_from(directory, flags);
+	if (rc)
+		return tool_say(FAILED, "cannot unmount '%s': %s", name, strerror(-rc));
 	wait_for_lock(image);
 	return OK;
 }
