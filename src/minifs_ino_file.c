@@ -14,13 +14,13 @@
 
 static int set_times(struct mfs_inode *inode, const struct minifs_change *c)
 {
-	int rc = c->what & MINIFS_SET_ATIME ? image_set_time(&c->atime, &inode->atime) : 0;
+	int rc = c->what & MINIFS_SET_ATIME ? image_set_time(c->atime, &inode->atime) : 0;
 
 	if (!rc && (c->what & MINIFS_SET_MTIME))
-		rc = image_set_time(&c->mtime, &inode->mtime);
+		rc = image_set_time(c->mtime, &inode->mtime);
 	inode->ctime = mfs_now();
 	if (!rc && (c->what & MINIFS_SET_CTIME))
-		rc = image_set_time(&c->ctime, &inode->ctime);
+		rc = image_set_time(c->ctime, &inode->ctime);
 	return rc;
 }
 
@@ -57,7 +57,9 @@ int minifs_ino_set(struct minifs *fs, uint64_t ino, const struct minifs_change *
 	struct mfs_inode inode;
 	int rc;
 
-	if (!change || (change->what & ~SET_ALL))
+	if (!change || (change->what & ~SET_ALL) || ((change->what & MINIFS_SET_ATIME) && !change->atime) ||
+	    ((change->what & MINIFS_SET_MTIME) && !change->mtime) ||
+	    ((change->what & MINIFS_SET_CTIME) && !change->ctime))
 		return image_fail(fs, -EINVAL, "change", NULL);
 	rc = image_change(fs, &(struct image_which){.ino = ino}, set_all, &(struct setting){change, &inode}, "change");
 	if (!rc && ret)

@@ -28,6 +28,7 @@ extern "C" {
 #endif
 
 struct minifs;
+struct timespec;
 
 #define MINIFS_ROOT_INO 2u
 
@@ -110,9 +111,9 @@ struct minifs_change {
 	uid_t uid;
 	gid_t gid;
 	uint64_t size;
-	struct timespec atime;
-	struct timespec mtime;
-	struct timespec ctime;
+	const struct timespec *atime;
+	const struct timespec *mtime;
+	const struct timespec *ctime;
 };
 
 /**

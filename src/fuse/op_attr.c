@@ -50,9 +50,9 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 		.uid = attr->st_uid,
 		.gid = attr->st_gid,
 		.size = (uint64_t)attr->st_size,
-		.atime = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : attr->st_atim,
-		.mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : attr->st_mtim,
-		.ctime = attr->st_ctim,
+		.atime = to_set & FUSE_SET_ATTR_ATIME_NOW ? &now : &attr->st_atim,
+		.mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? &now : &attr->st_mtim,
+		.ctime = &attr->st_ctim,
 	};
 	struct stat st;
 	int rc = minifs_ino_set(server_of(req)->fs, inode_of(ino), &change, &st);
