@@ -14,6 +14,8 @@
 
 #include "server.h"
 
+#define PAUSES 4 /* as long as a commit took */
+
 void commits_note(struct commits *c)
 {
 	__atomic_store_n(&c->changed, true, __ATOMIC_SEQ_CST);
@@ -22,14 +24,18 @@ void commits_note(struct commits *c)
 /* With the lock, which is given up meanwhile. */
 static void commit(struct commits *c)
 {
+	struct timespec start, end;
 	int rc;
 
 	c->running = true;
 	c->started++;
 	__atomic_store_n(&c->changed, false, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&c->lock);
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	rc = minifs_sync(c->fs);
+	clock_gettime(CLOCK_MONOTONIC, &end);
 	pthread_mutex_lock(&c->lock);
+	c->pause = (PAUSES * ((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000)) / 1000;
 	if (rc) {
 		commits_note(c);
 		if (rc != c->result)
@@ -59,16 +65,24 @@ int commits_wait(struct commits *c)
 	return rc;
 }
 
+/* Nobody else uses the image during a commit, so a slow one makes the next one come later. */
+static struct timespec next_commit(const struct commits *c)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += c->seconds > c->pause ? c->seconds : c->pause;
+	return until;
+}
+
 static void *commit_now_and_then(void *arg)
 {
 	struct commits *c = (struct commits *)arg;
 
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
-		struct timespec until;
+		struct timespec until = next_commit(c);
 
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += c->seconds;
 		while (!c->stop && pthread_cond_timedwait(&c->wake, &c->lock, &until) == 0)
 			;
 		if (!c->stop && !c->running && __atomic_load_n(&c->changed, __ATOMIC_SEQ_CST))

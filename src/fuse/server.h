@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* How long the kernel may keep answers, in seconds. */
 #define SERVER_TIMEOUT 1e8
@@ -33,6 +34,7 @@ struct request {
  * @started, @finished: how many commits
  * @running: one that has started has not finished
  * @stop: the thread that commits now and then is to end
+ * @pause: seconds before one that nobody has asked for, by how long the last one took
  * @result: of the last one that finished
  */
 struct commits {
@@ -40,9 +42,10 @@ struct commits {
 	pthread_mutex_t lock;
 	pthread_cond_t done, wake;
 	pthread_t thread;
-	unsigned seconds;
+	time_t seconds;
 	bool changed, running, stop, threaded;
 	uint64_t started, finished;
+	time_t pause;
 	int result;
 };
 
