@@ -24,7 +24,7 @@
 #define FLUSHES 100
 #define PIECE MIB
 #define TREE "/usr/include"
-#define IMAGE_SIZE "3G"
+#define IMAGE_SIZE "1600M" /* what is freed stays in the file: so it does not grow beyond that */
 #define INODES "40000"
 
 /* @turn: how many runs there were; each has a directory of its own. */

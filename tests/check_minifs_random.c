@@ -444,7 +444,7 @@ static void remove_all(struct minifs *fs, const char *path)
 static void begin_anew(struct both *b)
 {
 	if (b->fs)
-		remove_all(b->fs, "");
+		remove_all(b->fs, "/");
 	else
 		ck_run(0, "rm -rf m/*");
 	ck_run(0, "rm -rf real/*");
