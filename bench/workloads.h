@@ -42,6 +42,13 @@
 	WORKLOAD(memory_map)         \
 	WORKLOAD(memory_mut)         \
 	WORKLOAD(memory_plain)       \
+	/* work_minifs.c */          \
+	WORKLOAD(mounted_create)     \
+	WORKLOAD(mounted_stat)       \
+	WORKLOAD(mounted_write)      \
+	WORKLOAD(mounted_read)       \
+	WORKLOAD(mounted_flush)      \
+	WORKLOAD(mounted_copy)       \
 	/* against the bare calls */ \
 	WORKLOAD(bare_open_reflink)  \
 	WORKLOAD(bare_open_lease)    \

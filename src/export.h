@@ -9,5 +9,6 @@
 
 #pragma GCC visibility push(default)
 #include <minifs.h>
+#include <minifs/ino.h>
 #include <snapmap.h>
 #pragma GCC visibility pop

@@ -104,6 +104,7 @@ void minifs_close(struct minifs *fs)
 	snapmap_close(fs->map);
 	snapmap_mut_close(fs->mut);
 	sys_close(fs->lock_fd);
+	pthread_mutex_destroy(&fs->holds);
 	pthread_rwlock_destroy(&fs->lock);
 	free(fs->real_path);
 	free(fs);

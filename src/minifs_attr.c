@@ -6,33 +6,49 @@
 #include "minifs_image.h"
 #include <minifs.h>
 
-/* Changes the inode; the change is stored if it returns 0. */
-typedef int inode_edit(struct minifs *fs, struct mfs_inode *inode, const void *arg);
+int image_find(const struct minifs *fs, const struct image_which *which, struct mfs_inode *ret)
+{
+	if (which->path)
+		return mfs_find(&fs->fs, which->path, !which->nofollow, ret);
+	return which->ino <= UINT32_MAX ? mfs_inode_load(&fs->fs, (uint32_t)which->ino, ret) : -EINVAL;
+}
 
-static int change(struct minifs *fs, const char *path, uint32_t flags, inode_edit *edit, const void *arg,
-		  const char *what)
+int image_change(struct minifs *fs, const struct image_which *which, image_edit *edit, const void *arg,
+		 const char *what)
 {
 	struct mfs_inode inode;
-	int rc = flags & ~MINIFS_NOFOLLOW ? -EINVAL : image_enter_change(fs, path);
+	int rc = image_enter_change(fs, which->path ? which->path : "");
 
 	if (rc)
-		return image_fail(fs, rc, what, path);
-	rc = mfs_find(&fs->fs, path, !(flags & MINIFS_NOFOLLOW), &inode);
+		return image_fail(fs, rc, what, which->path);
+	rc = image_find(fs, which, &inode);
 	if (!rc)
 		rc = edit(fs, &inode, arg);
-	if (!rc) {
-		inode.ctime = mfs_now();
-		rc = mfs_inode_store(&fs->fs, &inode);
-	}
 	rc = (int)image_leave_change(fs, rc);
-	return rc ? image_fail(fs, rc, what, path) : 0;
+	return rc ? image_fail(fs, rc, what, which->path) : 0;
+}
+
+/* The change is stored if @edit returns 0. */
+static int change(struct minifs *fs, const char *path, uint32_t flags, image_edit *edit, const void *arg,
+		  const char *what)
+{
+	const struct image_which which = {.path = path, .nofollow = flags & MINIFS_NOFOLLOW};
+
+	if (!path || (flags & ~MINIFS_NOFOLLOW))
+		return image_fail(fs, -EINVAL, what, path);
+	return image_change(fs, &which, edit, arg, what);
+}
+
+static int store(struct minifs *fs, struct mfs_inode *inode)
+{
+	inode->ctime = mfs_now();
+	return mfs_inode_store(&fs->fs, inode);
 }
 
 static int set_mode(struct minifs *fs, struct mfs_inode *inode, const void *arg)
 {
-	(void)fs;
 	inode->mode = (inode->mode & S_IFMT) | (*(const mode_t *)arg & 07777);
-	return 0;
+	return store(fs, inode);
 }
 
 int minifs_chmod(struct minifs *fs, const char *path, mode_t mode)
@@ -40,28 +56,22 @@ int minifs_chmod(struct minifs *fs, const char *path, mode_t mode)
 	return change(fs, path, 0, set_mode, &mode, "change the mode of");
 }
 
-struct owner {
-	uid_t uid;
-	gid_t gid;
-};
-
 static int set_owner(struct minifs *fs, struct mfs_inode *inode, const void *arg)
 {
-	const struct owner *owner = (const struct owner *)arg;
+	const struct mfs_owner *owner = (const struct mfs_owner *)arg;
 
-	(void)fs;
 	if (owner->uid != (uid_t)-1)
 		inode->uid = owner->uid;
 	if (owner->gid != (gid_t)-1)
 		inode->gid = owner->gid;
 	if (!S_ISDIR(inode->mode))
 		inode->mode &= ~(uint32_t)(S_ISUID | (inode->mode & S_IXGRP ? S_ISGID : 0));
-	return 0;
+	return store(fs, inode);
 }
 
 int minifs_chown(struct minifs *fs, const char *path, uint32_t flags, uid_t uid, gid_t gid)
 {
-	const struct owner owner = {uid, gid};
+	const struct mfs_owner owner = {uid, gid};
 
 	return change(fs, path, flags, set_owner, &owner, "change the owner of");
 }
@@ -78,7 +88,7 @@ static int64_t nanoseconds(const struct timespec *time)
 	return time->tv_sec * (int64_t)1000000000 + time->tv_nsec;
 }
 
-static int set_time(const struct timespec *time, int64_t *ret)
+int image_set_time(const struct timespec *time, int64_t *ret)
 {
 	if (time->tv_nsec == UTIME_OMIT)
 		return 0;
@@ -91,10 +101,11 @@ static int set_time(const struct timespec *time, int64_t *ret)
 static int set_times(struct minifs *fs, struct mfs_inode *inode, const void *arg)
 {
 	const struct timespec *times = (const struct timespec *)arg;
-	int rc = set_time(&times[0], &inode->atime);
+	int rc = image_set_time(&times[0], &inode->atime);
 
-	(void)fs;
-	return rc ? rc : set_time(&times[1], &inode->mtime);
+	if (!rc)
+		rc = image_set_time(&times[1], &inode->mtime);
+	return rc ? rc : store(fs, inode);
 }
 
 int minifs_utimens(struct minifs *fs, const char *path, uint32_t flags, const struct timespec *times)
@@ -102,67 +113,4 @@ int minifs_utimens(struct minifs *fs, const char *path, uint32_t flags, const st
 	static const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
 
 	return change(fs, path, flags, set_times, times ? times : now, "change the times of");
-}
-
-ssize_t minifs_getxattr(struct minifs *fs, const char *path, const char *name, void *value, size_t size)
-{
-	struct mfs_inode inode;
-	ssize_t rc = name && (value || !size) ? image_enter(fs, path) : -EINVAL;
-
-	if (!rc) {
-		rc = mfs_find(&fs->fs, path, true, &inode);
-		if (!rc)
-			rc = mfs_xattr_get(&fs->fs, &inode, name, value, size);
-		image_leave(fs);
-	}
-	return rc < 0 ? image_fail(fs, (int)rc, "read an attribute of", path) : rc;
-}
-
-ssize_t minifs_listxattr(struct minifs *fs, const char *path, char *list, size_t size)
-{
-	struct mfs_inode inode;
-	ssize_t rc = list || !size ? image_enter(fs, path) : -EINVAL;
-
-	if (!rc) {
-		rc = mfs_find(&fs->fs, path, true, &inode);
-		if (!rc)
-			rc = mfs_xattr_list(&fs->fs, &inode, list, size);
-		image_leave(fs);
-	}
-	return rc < 0 ? image_fail(fs, (int)rc, "list the attributes of", path) : rc;
-}
-
-struct attribute {
-	const char *name;
-	const void *value;
-	size_t size;
-	int flags;
-};
-
-static int set_attribute(struct minifs *fs, struct mfs_inode *inode, const void *arg)
-{
-	const struct attribute *a = (const struct attribute *)arg;
-
-	return mfs_xattr_set(&fs->fs, inode, a->name, a->value, a->size, a->flags);
-}
-
-int minifs_setxattr(struct minifs *fs, const char *path, const char *name, const void *value, size_t size, int flags)
-{
-	const struct attribute attribute = {name, value, size, flags};
-
-	if (!name || (!value && size))
-		return image_fail(fs, -EINVAL, "set an attribute of", path);
-	return change(fs, path, 0, set_attribute, &attribute, "set an attribute of");
-}
-
-static int remove_attribute(struct minifs *fs, struct mfs_inode *inode, const void *arg)
-{
-	return mfs_xattr_remove(&fs->fs, inode, (const char *)arg);
-}
-
-int minifs_removexattr(struct minifs *fs, const char *path, const char *name)
-{
-	if (!name)
-		return image_fail(fs, -EINVAL, "remove an attribute of", path);
-	return change(fs, path, 0, remove_attribute, name, "remove an attribute of");
 }

@@ -10,31 +10,21 @@
 #include "base.h"
 #include "minifs_image.h"
 #include <minifs.h>
+#include <minifs/ino.h>
 
 struct minifs_file {
 	struct minifs *fs;
 	uint32_t ino;
 };
 
-/* A file by @path, or, if that is NULL, by number. */
-struct which {
-	const char *path;
-	uint32_t ino;
-};
-
-static int load(const struct mfs *fs, const struct which *which, struct mfs_inode *ret)
-{
-	return which->path ? mfs_find(fs, which->path, true, ret) : mfs_inode_load(fs, which->ino, ret);
-}
-
-static ssize_t read_file(struct minifs *fs, const struct which *which, void *buf, size_t n, uint64_t offset)
+static ssize_t read_file(struct minifs *fs, const struct image_which *which, void *buf, size_t n, uint64_t offset)
 {
 	struct mfs_inode inode;
 	ssize_t rc = image_enter(fs, buf);
 
 	if (rc)
 		return image_fail(fs, (int)rc, "read", which->path);
-	rc = load(&fs->fs, which, &inode);
+	rc = image_find(fs, which, &inode);
 	if (!rc && !S_ISREG(inode.mode))
 		rc = S_ISDIR(inode.mode) ? -EISDIR : -EINVAL;
 	if (!rc)
@@ -43,35 +33,36 @@ static ssize_t read_file(struct minifs *fs, const struct which *which, void *buf
 	return rc < 0 ? image_fail(fs, (int)rc, "read", which->path) : rc;
 }
 
-static ssize_t write_file(struct minifs *fs, const struct which *which, const void *buf, size_t n, uint64_t offset)
+static ssize_t write_file(struct minifs *fs, const struct image_which *which, const void *buf, size_t n,
+			  uint64_t offset)
 {
 	struct mfs_inode inode;
 	ssize_t rc = image_enter_change(fs, buf);
 
 	if (rc)
 		return image_fail(fs, (int)rc, "write", which->path);
-	rc = load(&fs->fs, which, &inode);
+	rc = image_find(fs, which, &inode);
 	if (!rc)
 		rc = mfs_write(&fs->fs, &inode, buf, n, offset);
 	rc = image_leave_change(fs, rc);
 	return rc < 0 ? image_fail(fs, (int)rc, "write", which->path) : rc;
 }
 
-static int resize_file(struct minifs *fs, const struct which *which, uint64_t size)
+static int resize_file(struct minifs *fs, const struct image_which *which, uint64_t size)
 {
 	struct mfs_inode inode;
 	int rc = image_enter_change(fs, fs);
 
 	if (rc)
 		return image_fail(fs, rc, "truncate", which->path);
-	rc = load(&fs->fs, which, &inode);
+	rc = image_find(fs, which, &inode);
 	if (!rc)
 		rc = mfs_resize(&fs->fs, &inode, size);
 	rc = (int)image_leave_change(fs, rc);
 	return rc ? image_fail(fs, rc, "truncate", which->path) : 0;
 }
 
-static int clone_range(struct minifs *fs, const struct which *from, const struct which *to,
+static int clone_range(struct minifs *fs, const struct image_which *from, const struct image_which *to,
 		       const struct mfs_clone *range)
 {
 	struct mfs_inode source, target;
@@ -79,9 +70,9 @@ static int clone_range(struct minifs *fs, const struct which *from, const struct
 
 	if (rc)
 		return image_fail(fs, rc, "clone", from->path);
-	rc = load(&fs->fs, from, &source);
+	rc = image_find(fs, from, &source);
 	if (!rc)
-		rc = load(&fs->fs, to, &target);
+		rc = image_find(fs, to, &target);
 	if (!rc)
 		rc = mfs_clone_range(&fs->fs, &source, &target, range);
 	rc = (int)image_leave_change(fs, rc);
@@ -90,19 +81,20 @@ static int clone_range(struct minifs *fs, const struct which *from, const struct
 
 ssize_t minifs_pread(struct minifs *fs, const char *path, void *buf, size_t n, uint64_t offset)
 {
-	return path ? read_file(fs, &(struct which){.path = path}, buf, n, offset)
+	return path ? read_file(fs, &(struct image_which){.path = path}, buf, n, offset)
 		    : image_fail(fs, -EINVAL, "read", NULL);
 }
 
 ssize_t minifs_pwrite(struct minifs *fs, const char *path, const void *buf, size_t n, uint64_t offset)
 {
-	return path ? write_file(fs, &(struct which){.path = path}, buf, n, offset)
+	return path ? write_file(fs, &(struct image_which){.path = path}, buf, n, offset)
 		    : image_fail(fs, -EINVAL, "write", NULL);
 }
 
 int minifs_truncate(struct minifs *fs, const char *path, uint64_t size)
 {
-	return path ? resize_file(fs, &(struct which){.path = path}, size) : image_fail(fs, -EINVAL, "truncate", NULL);
+	return path ? resize_file(fs, &(struct image_which){.path = path}, size)
+		    : image_fail(fs, -EINVAL, "truncate", NULL);
 }
 
 int minifs_clone_range(struct minifs *fs, const char *from, uint64_t from_offset, const char *to, uint64_t to_offset,
@@ -110,8 +102,9 @@ int minifs_clone_range(struct minifs *fs, const char *from, uint64_t from_offset
 {
 	const struct mfs_clone range = {from_offset, to_offset, length};
 
-	return from && to ? clone_range(fs, &(struct which){.path = from}, &(struct which){.path = to}, &range)
-			  : image_fail(fs, -EINVAL, "clone", from);
+	return from && to
+		       ? clone_range(fs, &(struct image_which){.path = from}, &(struct image_which){.path = to}, &range)
+		       : image_fail(fs, -EINVAL, "clone", from);
 }
 
 static int open_inode(struct minifs *fs, const char *path, uint32_t *ret)
@@ -156,7 +149,7 @@ void minifs_file_close(struct minifs_file *file)
 	if (!file)
 		return;
 	pthread_rwlock_wrlock(&file->fs->lock);
-	mfs_release(&file->fs->fs, file->ino);
+	mfs_release(&file->fs->fs, file->ino, 1);
 	pthread_rwlock_unlock(&file->fs->lock);
 	free(file);
 }
@@ -178,19 +171,19 @@ int minifs_file_stat(struct minifs_file *file, struct stat *ret)
 
 ssize_t minifs_file_pread(struct minifs_file *file, void *buf, size_t n, uint64_t offset)
 {
-	return file ? read_file(file->fs, &(struct which){.ino = file->ino}, buf, n, offset)
+	return file ? read_file(file->fs, &(struct image_which){.ino = file->ino}, buf, n, offset)
 		    : image_fail(NULL, -EINVAL, "read", NULL);
 }
 
 ssize_t minifs_file_pwrite(struct minifs_file *file, const void *buf, size_t n, uint64_t offset)
 {
-	return file ? write_file(file->fs, &(struct which){.ino = file->ino}, buf, n, offset)
+	return file ? write_file(file->fs, &(struct image_which){.ino = file->ino}, buf, n, offset)
 		    : image_fail(NULL, -EINVAL, "write", NULL);
 }
 
 int minifs_file_truncate(struct minifs_file *file, uint64_t size)
 {
-	return file ? resize_file(file->fs, &(struct which){.ino = file->ino}, size)
+	return file ? resize_file(file->fs, &(struct image_which){.ino = file->ino}, size)
 		    : image_fail(NULL, -EINVAL, "truncate", NULL);
 }
 
@@ -203,5 +196,16 @@ int minifs_file_clone_range(struct minifs_file *from, uint64_t from_offset, stru
 		return image_fail(NULL, -EINVAL, "clone", NULL);
 	if (from->fs != to->fs)
 		return image_fail(from->fs, -EXDEV, "clone", NULL);
-	return clone_range(from->fs, &(struct which){.ino = from->ino}, &(struct which){.ino = to->ino}, &range);
+	return clone_range(from->fs, &(struct image_which){.ino = from->ino}, &(struct image_which){.ino = to->ino},
+			   &range);
+}
+
+ssize_t minifs_ino_pread(struct minifs *fs, uint64_t ino, void *buf, size_t n, uint64_t offset)
+{
+	return read_file(fs, &(struct image_which){.ino = ino}, buf, n, offset);
+}
+
+ssize_t minifs_ino_pwrite(struct minifs *fs, uint64_t ino, const void *buf, size_t n, uint64_t offset)
+{
+	return write_file(fs, &(struct image_which){.ino = ino}, buf, n, offset);
 }

@@ -20,7 +20,8 @@ struct snapmap_mut;
  * @exchanges: blocks of it can be exchanged
  * @in_memory: a page of it that is only read takes room
  * @lock_fd: has the lock otherwise; -1: for reading, or lost
- * @uid, @gid: owner of what is new
+ * @holds: taken, with @lock shared at least, for the table of inodes that are held
+ * @owner: of what is new
  * @real_path: where the image is, from the root; if @lock_fd is used
  * @path: what errors call it
  */
@@ -32,7 +33,8 @@ struct minifs {
 	struct snapmap_mut *mut;
 	bool in_place, exchanges, in_memory;
 	int lock_fd;
-	uint32_t uid, gid;
+	pthread_mutex_t holds;
+	struct mfs_owner owner;
 	char *real_path;
 	char path[];
 };
@@ -45,6 +47,22 @@ void image_leave(struct minifs *fs);
 ssize_t image_leave_change(struct minifs *fs, ssize_t rc);
 /* Has a sentence made; returns @rc. */
 int image_fail(const struct minifs *fs, int rc, const char *what, const char *path);
+
+/* A file by its path, or, if that is NULL, by its number. minifs_attr.c */
+struct image_which {
+	const char *path;
+	uint64_t ino;
+	bool nofollow;
+};
+int image_find(const struct minifs *fs, const struct image_which *which, struct mfs_inode *ret);
+/* Changes the inode, and stores it, in one transaction. */
+typedef int image_edit(struct minifs *fs, struct mfs_inode *inode, const void *arg);
+int image_change(struct minifs *fs, const struct image_which *which, image_edit *edit, const void *arg,
+		 const char *what);
+/* minifs_ino.c: ends the transaction, and holds the inode if that succeeded */
+struct minifs_entry;
+int image_leave_held(struct minifs *fs, int rc, const struct mfs_inode *inode, struct minifs_entry *ret);
+int image_set_time(const struct timespec *time, int64_t *ret);
 
 /* minifs_open.c: opening with the lock, and all of it again for a check */
 struct image_request {

@@ -26,8 +26,8 @@ static int new_handle(const char *path, struct minifs **ret)
 	memcpy(fs->path, path, n);
 	fs->store.ops = &host_ops;
 	fs->lock_fd = -1;
-	fs->uid = sys_geteuid();
-	fs->gid = sys_getegid();
+	pthread_mutex_init(&fs->holds, NULL);
+	fs->owner = (struct mfs_owner){sys_geteuid(), sys_getegid()};
 	*ret = fs;
 	return 0;
 }

@@ -23,33 +23,66 @@ int minifs_stat(struct minifs *fs, const char *path, uint32_t flags, struct stat
 	return 0;
 }
 
-static int make(struct minifs *fs, const char *path, uint32_t mode, const char *what)
+/* A step on the name at the end of @path, in a transaction. */
+typedef int name_step(struct minifs *fs, struct mfs_walk *walk, const void *arg);
+
+static int change_name(struct minifs *fs, const char *path, name_step *step, const void *arg, const char *what)
 {
-	struct mfs_inode inode;
+	struct mfs_walk walk;
 	int rc = image_enter_change(fs, path);
 
-	if (!rc)
-		rc = (int)image_leave_change(fs, mfs_make(&fs->fs, path, mode, fs->uid, fs->gid, &inode));
+	if (!rc) {
+		rc = mfs_walk_to(&fs->fs, path, false, &walk);
+		if (!rc)
+			rc = step(fs, &walk, arg);
+		rc = (int)image_leave_change(fs, rc);
+	}
 	return rc ? image_fail(fs, rc, what, path) : 0;
+}
+
+static int make(struct minifs *fs, struct mfs_walk *walk, const void *mode)
+{
+	struct mfs_inode inode;
+
+	return mfs_make(&fs->fs, walk, *(const uint32_t *)mode, &fs->owner, &inode);
 }
 
 int minifs_create(struct minifs *fs, const char *path, mode_t mode)
 {
-	return make(fs, path, S_IFREG | (mode & 07777), "create");
+	const uint32_t all = S_IFREG | (mode & 07777);
+
+	return change_name(fs, path, make, &all, "create");
 }
 
 int minifs_mkdir(struct minifs *fs, const char *path, mode_t mode)
 {
-	return make(fs, path, S_IFDIR | (mode & 07777), "make the directory");
+	const uint32_t all = S_IFDIR | (mode & 07777);
+
+	return change_name(fs, path, make, &all, "make the directory");
+}
+
+static int make_symlink(struct minifs *fs, struct mfs_walk *walk, const void *target)
+{
+	struct mfs_inode inode;
+
+	return mfs_make_symlink(&fs->fs, walk, (const char *)target, &fs->owner, &inode);
 }
 
 int minifs_symlink(struct minifs *fs, const char *target, const char *path)
 {
-	int rc = target ? image_enter_change(fs, path) : -EINVAL;
+	return target ? change_name(fs, path, make_symlink, target, "make the link")
+		      : image_fail(fs, -EINVAL, "make the link", path);
+}
+
+static int link_both(struct minifs *fs, const char *from, const char *to)
+{
+	struct mfs_inode inode;
+	struct mfs_walk walk;
+	int rc = mfs_find(&fs->fs, from, false, &inode);
 
 	if (!rc)
-		rc = (int)image_leave_change(fs, mfs_make_symlink(&fs->fs, target, path, fs->uid, fs->gid));
-	return rc ? image_fail(fs, rc, "make the link", path) : 0;
+		rc = mfs_walk_to(&fs->fs, to, false, &walk);
+	return rc ? rc : mfs_link(&fs->fs, &inode, &walk);
 }
 
 int minifs_link(struct minifs *fs, const char *from, const char *to)
@@ -57,35 +90,43 @@ int minifs_link(struct minifs *fs, const char *from, const char *to)
 	int rc = from ? image_enter_change(fs, to) : -EINVAL;
 
 	if (!rc)
-		rc = (int)image_leave_change(fs, mfs_link(&fs->fs, from, to));
+		rc = (int)image_leave_change(fs, link_both(fs, from, to));
 	return rc ? image_fail(fs, rc, "make the name", to) : 0;
+}
+
+static int remove_name(struct minifs *fs, struct mfs_walk *walk, const void *arg)
+{
+	(void)arg;
+	return mfs_unlink(&fs->fs, walk);
 }
 
 int minifs_unlink(struct minifs *fs, const char *path)
 {
-	int rc = image_enter_change(fs, path);
+	return change_name(fs, path, remove_name, NULL, "remove");
+}
 
-	if (!rc)
-		rc = (int)image_leave_change(fs, mfs_unlink(&fs->fs, path));
-	return rc ? image_fail(fs, rc, "remove", path) : 0;
+static int remove_directory(struct minifs *fs, struct mfs_walk *walk, const void *arg)
+{
+	(void)arg;
+	return mfs_rmdir(&fs->fs, walk);
 }
 
 int minifs_rmdir(struct minifs *fs, const char *path)
 {
-	int rc = image_enter_change(fs, path);
+	return change_name(fs, path, remove_directory, NULL, "remove the directory");
+}
 
-	if (!rc)
-		rc = (int)image_leave_change(fs, mfs_rmdir(&fs->fs, path));
-	return rc ? image_fail(fs, rc, "remove the directory", path) : 0;
+static int rename_to(struct minifs *fs, struct mfs_walk *from, const void *arg)
+{
+	struct mfs_walk to;
+	int rc = mfs_walk_to(&fs->fs, (const char *)arg, false, &to);
+
+	return rc ? rc : mfs_rename(&fs->fs, from, &to, 0);
 }
 
 int minifs_rename(struct minifs *fs, const char *from, const char *to)
 {
-	int rc = to ? image_enter_change(fs, from) : -EINVAL;
-
-	if (!rc)
-		rc = (int)image_leave_change(fs, mfs_rename(&fs->fs, from, to));
-	return rc ? image_fail(fs, rc, "rename", from) : 0;
+	return to ? change_name(fs, from, rename_to, to, "rename") : image_fail(fs, -EINVAL, "rename", from);
 }
 
 static ssize_t read_link(const struct mfs *fs, const char *path, char *buf, size_t size)
@@ -165,17 +206,24 @@ static int clone_file(struct minifs *fs, const char *from, const char *to)
 {
 	static const struct mfs_clone all;
 	struct mfs_inode source, target;
+	struct mfs_owner owner;
+	struct mfs_walk walk;
 	int rc = mfs_find(&fs->fs, from, true, &source);
 
 	if (!rc && !S_ISREG(source.mode))
 		rc = S_ISDIR(source.mode) ? -EISDIR : -EINVAL;
 	if (!rc)
-		rc = mfs_make(&fs->fs, to, source.mode, source.uid, source.gid, &target);
+		rc = mfs_walk_to(&fs->fs, to, false, &walk);
+	if (rc)
+		return rc;
+	owner = (struct mfs_owner){source.uid, source.gid};
+	rc = mfs_make(&fs->fs, &walk, source.mode, &owner, &target);
 	if (!rc)
 		rc = mfs_xattr_copy(&fs->fs, &source, &target);
+	if (rc)
+		return rc;
 	target.gid = source.gid;
-	if (!rc)
-		rc = mfs_inode_store(&fs->fs, &target);
+	rc = mfs_inode_store(&fs->fs, &target);
 	return rc ? rc : mfs_clone_range(&fs->fs, &source, &target, &all);
 }
 

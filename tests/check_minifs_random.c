@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The same random operations on an image and in a directory of the kernel's: the same
- * results, errnos and contents. SNAPMAP_MINIFS_STEPS: how many, if not some thousand.
+ * results, errnos and contents. The image is used through the library, or mounted and
+ * used by system calls. SNAPMAP_MINIFS_STEPS: how many, if not some thousand.
  */
 #include "config.h"
 
 #include "minifs_testing.h"
+#include "mounting.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define STEPS 4000
 #define COMPARE_EVERY 250
 #define LARGEST 60000
+#define OPEN_FILES 4
 
+/* Files that stay open, whatever happens to their names. */
+struct pair {
+	int ours, theirs; /* -1: none */
+};
+
+/* @fs: NULL if the image is mounted. */
 struct both {
 	struct minifs *fs;
 	uint64_t random;
+	struct pair open[OPEN_FILES];
 };
 
 static size_t below(struct both *b, size_t n)
@@ -33,14 +44,20 @@ static void some_path(struct both *b, char path[64])
 		n += (size_t)snprintf(path + n, 64 - n, "%s%s", i ? "/" : "", names[below(b, 5)]);
 }
 
+/* In the directory @root. */
+static const char *in(const char *root, const char *path)
+{
+	static char buffers[4][80];
+	static int next;
+	char *buffer = buffers[next = (next + 1) % 4];
+
+	snprintf(buffer, sizeof(buffers[0]), "%s/%s", root, path);
+	return buffer;
+}
+
 static const char *real(const char *path)
 {
-	static char buffers[2][80];
-	static int next;
-	char *buffer = buffers[next ^= 1];
-
-	snprintf(buffer, sizeof(buffers[0]), "real/%s", path);
-	return buffer;
+	return in("real", path);
 }
 
 static long result(long rc)
@@ -48,9 +65,9 @@ static long result(long rc)
 	return rc < 0 ? -errno : rc;
 }
 
-static long real_write(const char *path, const char *bytes, size_t n, size_t at)
+static long dir_write(const char *root, const char *path, const char *bytes, size_t n, size_t at)
 {
-	int fd = open(real(path), O_WRONLY | O_CLOEXEC);
+	int fd = open(in(root, path), O_WRONLY | O_CLOEXEC);
 	long rc = fd < 0 ? -errno : result(pwrite(fd, bytes, n, (off_t)at));
 
 	if (fd >= 0)
@@ -58,9 +75,9 @@ static long real_write(const char *path, const char *bytes, size_t n, size_t at)
 	return rc;
 }
 
-static long real_read(const char *path, char *bytes, size_t n, size_t at)
+static long dir_read(const char *root, const char *path, char *bytes, size_t n, size_t at)
 {
-	int fd = open(real(path), O_RDONLY | O_CLOEXEC);
+	int fd = open(in(root, path), O_RDONLY | O_CLOEXEC);
 	long rc = fd < 0 ? -errno : result(pread(fd, bytes, n, (off_t)at));
 
 	if (fd >= 0)
@@ -68,9 +85,9 @@ static long real_read(const char *path, char *bytes, size_t n, size_t at)
 	return rc;
 }
 
-static long real_create(const char *path)
+static long dir_create(const char *root, const char *path)
 {
-	int fd = open(real(path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	int fd = open(in(root, path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
 	if (fd < 0)
 		return -errno;
@@ -82,13 +99,89 @@ static long real_create(const char *path)
 static long real_copy(const char *from, const char *to)
 {
 	static char bytes[LARGEST * 2];
-	long n = real_read(from, bytes, sizeof(bytes), 0), rc;
+	long n = dir_read("real", from, bytes, sizeof(bytes), 0), rc;
 
 	if (n < 0)
 		return n;
-	rc = real_create(to);
-	return rc ? rc : (n ? (real_write(to, bytes, (size_t)n, 0) < 0 ? -EIO : 0) : 0);
+	rc = dir_create("real", to);
+	return rc ? rc : (n ? (dir_write("real", to, bytes, (size_t)n, 0) < 0 ? -EIO : 0) : 0);
 }
+
+static long mounted_copy(const char *from, const char *to)
+{
+	int source = open(in("m", from), O_RDONLY | O_CLOEXEC), target;
+	long rc;
+
+	if (source < 0)
+		return -errno;
+	target = open(in("m", to), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	rc = target < 0 ? -errno : 1;
+	while (rc > 0)
+		rc = result(copy_file_range(source, NULL, target, NULL, LARGEST * 2, 0));
+	close(source);
+	if (target >= 0)
+		close(target);
+	return rc;
+}
+
+/* ---- the image, by the library or mounted */
+
+static long our_create(struct both *b, const char *path)
+{
+	return b->fs ? minifs_create(b->fs, path, 0644) : dir_create("m", path);
+}
+
+static long our_mkdir(struct both *b, const char *path)
+{
+	return b->fs ? minifs_mkdir(b->fs, path, 0755) : result(mkdir(in("m", path), 0755));
+}
+
+static long our_unlink(struct both *b, const char *path)
+{
+	return b->fs ? minifs_unlink(b->fs, path) : result(unlink(in("m", path)));
+}
+
+static long our_rmdir(struct both *b, const char *path)
+{
+	return b->fs ? minifs_rmdir(b->fs, path) : result(rmdir(in("m", path)));
+}
+
+static long our_rename(struct both *b, const char *path, const char *other)
+{
+	return b->fs ? minifs_rename(b->fs, path, other) : result(rename(in("m", path), in("m", other)));
+}
+
+static long our_link(struct both *b, const char *path, const char *other)
+{
+	return b->fs ? minifs_link(b->fs, path, other) : result(link(in("m", path), in("m", other)));
+}
+
+static long our_copy(struct both *b, const char *path, const char *other)
+{
+	return b->fs ? minifs_clone(b->fs, path, other) : mounted_copy(path, other);
+}
+
+static long our_write(struct both *b, const char *path, const char *bytes, size_t n, size_t at)
+{
+	return b->fs ? minifs_pwrite(b->fs, path, bytes, n, at) : dir_write("m", path, bytes, n, at);
+}
+
+static long our_read(struct both *b, const char *path, char *bytes, size_t n, size_t at)
+{
+	return b->fs ? minifs_pread(b->fs, path, bytes, n, at) : dir_read("m", path, bytes, n, at);
+}
+
+static long our_truncate(struct both *b, const char *path, size_t size)
+{
+	return b->fs ? minifs_truncate(b->fs, path, size) : result(truncate(in("m", path), (off_t)size));
+}
+
+static long our_stat(struct both *b, const char *path, struct stat *ret)
+{
+	return b->fs ? minifs_stat(b->fs, path, MINIFS_NOFOLLOW, ret) : result(lstat(in("m", path), ret));
+}
+
+/* ---- steps */
 
 static void agree(const char *what, const char *path, const char *other, long ours, long kernels)
 {
@@ -113,16 +206,105 @@ static void step_bytes(struct both *b, const char *path)
 	switch (below(b, 3)) {
 	case 0:
 		test_fill(bytes, n, b->random);
-		agree("write", path, "", minifs_pwrite(b->fs, path, bytes, n, at), real_write(path, bytes, n, at));
+		agree("write", path, "", our_write(b, path, bytes, n, at), dir_write("real", path, bytes, n, at));
 		break;
 	case 1:
-		agree("truncate", path, "", minifs_truncate(b->fs, path, at), result(truncate(real(path), (off_t)at)));
+		agree("truncate", path, "", our_truncate(b, path, at), result(truncate(real(path), (off_t)at)));
 		break;
 	default:
 		memset(ours, 0, n);
 		memset(theirs, 0, n);
-		agree("read", path, "", minifs_pread(b->fs, path, ours, n, at), real_read(path, theirs, n, at));
+		agree("read", path, "", our_read(b, path, ours, n, at), dir_read("real", path, theirs, n, at));
 		ck_assert(!memcmp(ours, theirs, n));
+	}
+}
+
+/* What only the mounted image has a way for. */
+static void step_ranges(struct both *b, const char *path)
+{
+	int ours = is_file(path) ? open(in("m", path), O_RDWR | O_CLOEXEC) : -1;
+	int theirs = ours < 0 ? -1 : open(real(path), O_RDWR | O_CLOEXEC);
+	off_t at = (off_t)below(b, LARGEST), to = (off_t)below(b, LARGEST), n = (off_t)below(b, 20000) + 1;
+	int whence = below(b, 2) ? SEEK_DATA : SEEK_HOLE;
+
+	if (theirs < 0)
+		return;
+	switch (below(b, 4)) {
+	case 0:
+		agree("punch", path, "", result(fallocate(ours, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, n)),
+		      result(fallocate(theirs, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, n)));
+		break;
+	case 1:
+		agree("allocate", path, "", result(fallocate(ours, 0, at, n)), result(fallocate(theirs, 0, at, n)));
+		break;
+	case 2:
+		/* Where the holes are is each file system's own matter; beyond the end is not. */
+		agree("seek", path, "", result(lseek(ours, at, whence)) == -ENXIO && whence == SEEK_HOLE,
+		      result(lseek(theirs, at, whence)) == -ENXIO && whence == SEEK_HOLE);
+		break;
+	default: {
+		off_t from[2] = {at, at}, target[2] = {to, to};
+
+		agree("copy range", path, "", result(copy_file_range(ours, &from[0], ours, &target[0], (size_t)n, 0)),
+		      result(copy_file_range(theirs, &from[1], theirs, &target[1], (size_t)n, 0)));
+	}
+	}
+	close(ours);
+	close(theirs);
+}
+
+/* Files that stay open: their bytes too, after their names have gone. */
+static void step_open(struct both *b, const char *path)
+{
+	static char bytes[5000], ours[5000], theirs[5000];
+	struct pair *pair = &b->open[below(b, OPEN_FILES)];
+	off_t at = (off_t)below(b, LARGEST);
+	size_t n = below(b, sizeof(bytes));
+
+	if (pair->ours < 0) {
+		if (!is_file(path))
+			return;
+		pair->ours = open_in(in("m", path), O_RDWR | O_APPEND);
+		pair->theirs = open_in(real(path), O_RDWR | O_APPEND);
+		return;
+	}
+	switch (below(b, 4)) {
+	case 0:
+		test_fill(bytes, n, b->random);
+		if (lseek(pair->theirs, 0, SEEK_END) < LARGEST)
+			agree("append", "", "", result(write(pair->ours, bytes, n)),
+			      result(write(pair->theirs, bytes, n)));
+		break;
+	case 1:
+		agree("cut", "", "", result(ftruncate(pair->ours, at)), result(ftruncate(pair->theirs, at)));
+		break;
+	case 2:
+		agree("read open", "", "", result(pread(pair->ours, ours, n, at)),
+		      result(pread(pair->theirs, theirs, n, at)));
+		ck_assert(!memcmp(ours, theirs, n));
+		break;
+	default:
+		close(pair->ours);
+		close(pair->theirs);
+		*pair = (struct pair){-1, -1};
+	}
+}
+
+static void step_mounted(struct both *b, const char *path, const char *other)
+{
+	unsigned flags = below(b, 2) ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+
+	switch (below(b, 4)) {
+	case 0:
+		agree("rename with flags", path, other,
+		      result(renameat2(AT_FDCWD, in("m", path), AT_FDCWD, in("m", other), flags)),
+		      result(renameat2(AT_FDCWD, real(path), AT_FDCWD, real(other), flags)));
+		break;
+	case 1:
+		step_ranges(b, path);
+		break;
+	default:
+		step_open(b, path);
 	}
 }
 
@@ -132,30 +314,33 @@ static void step(struct both *b)
 
 	some_path(b, path);
 	some_path(b, other);
+	if (!b->fs && !below(b, 4)) {
+		step_mounted(b, path, other);
+		return;
+	}
 	switch (below(b, 12)) {
 	case 0:
 	case 1:
-		agree("create", path, "", minifs_create(b->fs, path, 0644), real_create(path));
+		agree("create", path, "", our_create(b, path), dir_create("real", path));
 		break;
 	case 2:
-		agree("mkdir", path, "", minifs_mkdir(b->fs, path, 0755), result(mkdir(real(path), 0755)));
+		agree("mkdir", path, "", our_mkdir(b, path), result(mkdir(real(path), 0755)));
 		break;
 	case 3:
-		agree("unlink", path, "", minifs_unlink(b->fs, path), result(unlink(real(path))));
+		agree("unlink", path, "", our_unlink(b, path), result(unlink(real(path))));
 		break;
 	case 4:
-		agree("rmdir", path, "", minifs_rmdir(b->fs, path), result(rmdir(real(path))));
+		agree("rmdir", path, "", our_rmdir(b, path), result(rmdir(real(path))));
 		break;
 	case 5:
-		agree("rename", path, other, minifs_rename(b->fs, path, other),
-		      result(rename(real(path), real(other))));
+		agree("rename", path, other, our_rename(b, path, other), result(rename(real(path), real(other))));
 		break;
 	case 6:
-		agree("link", path, other, minifs_link(b->fs, path, other), result(link(real(path), real(other))));
+		agree("link", path, other, our_link(b, path, other), result(link(real(path), real(other))));
 		break;
 	case 7:
 		if (is_file(path))
-			agree("clone", path, other, minifs_clone(b->fs, path, other), real_copy(path, other));
+			agree("clone", path, other, our_copy(b, path, other), real_copy(path, other));
 		break;
 	default:
 		step_bytes(b, path);
@@ -165,9 +350,9 @@ static void step(struct both *b)
 static void compare_file(struct both *b, const char *path, const struct stat *kernels)
 {
 	static char ours[LARGEST * 2], theirs[LARGEST * 2];
-	long n = real_read(path, theirs, sizeof(theirs), 0);
+	long n = dir_read("real", path, theirs, sizeof(theirs), 0);
 
-	ck_assert_int_eq(minifs_pread(b->fs, path, ours, sizeof(ours), 0), n);
+	ck_assert_int_eq(our_read(b, path, ours, sizeof(ours), 0), n);
 	ck_assert_int_eq(n, kernels->st_size);
 	ck_assert_msg(!memcmp(ours, theirs, (size_t)n), "%s has other bytes", path);
 }
@@ -183,7 +368,7 @@ static void compare(struct both *b, const char *path, int depth)
 		long rc, kernels_rc;
 
 		snprintf(below_it, sizeof(below_it), "%s%s%s", path, *path ? "/" : "", names[i]);
-		rc = minifs_stat(b->fs, below_it, MINIFS_NOFOLLOW, &ours);
+		rc = our_stat(b, below_it, &ours);
 		kernels_rc = result(lstat(real(below_it), &kernels));
 		agree("stat", below_it, "", rc, kernels_rc);
 		if (rc)
@@ -198,30 +383,96 @@ static void compare(struct both *b, const char *path, int depth)
 	}
 }
 
-static void sync_and_open_again(struct both *b)
+static void close_all(struct both *b)
 {
-	finish_image(b->fs, "i");
-	b->fs = open_image("i");
+	for (size_t i = 0; i < OPEN_FILES; i++)
+		if (b->open[i].ours >= 0) {
+			close(b->open[i].ours);
+			close(b->open[i].theirs);
+			b->open[i] = (struct pair){-1, -1};
+		}
 }
 
-static void run(uint32_t flags)
+static void open_again(struct both *b)
+{
+	if (b->fs) {
+		finish_image(b->fs, "i");
+		b->fs = open_image("i");
+		return;
+	}
+	close_all(b);
+	mount_again();
+}
+
+static bool is_half_full(struct both *b)
+{
+	struct minifs_space space;
+	struct statvfs st;
+
+	if (b->fs) {
+		ck_ok(minifs_statfs(b->fs, &space));
+		return space.free_blocks < space.blocks / 2 || space.free_inodes < space.inodes / 2;
+	}
+	ck_sys(statvfs("m", &st));
+	return st.f_bfree < st.f_blocks / 2 || st.f_ffree < st.f_files / 2;
+}
+
+static void remove_all(struct minifs *fs, const char *path)
+{
+	struct minifs_dirent entry;
+	uint64_t cursor = 0;
+
+	while (minifs_readdir(fs, path, &cursor, &entry, 1) > 0) {
+		char below_it[4096];
+
+		if (!strcmp(entry.name, ".") || !strcmp(entry.name, ".."))
+			continue;
+		ck_assert(snprintf(below_it, sizeof(below_it), "%s/%s", path, entry.name) < 4096);
+		if (S_ISDIR(entry.mode)) {
+			remove_all(fs, below_it);
+			ck_ok(minifs_rmdir(fs, below_it));
+		} else {
+			ck_ok(minifs_unlink(fs, below_it));
+		}
+	}
+}
+
+/*
+ * Directories that are renamed take their files where no short path leads any more, so
+ * there can be any number of them.
+ */
+static void begin_anew(struct both *b)
+{
+	if (b->fs)
+		remove_all(b->fs, "/");
+	else
+		ck_run(0, "rm -rf m/*");
+	ck_run(0, "rm -rf real/*");
+}
+
+static void run_steps(struct both *b)
 {
 	const char *wanted = getenv("SNAPMAP_MINIFS_STEPS");
 	unsigned long steps = wanted ? strtoul(wanted, NULL, 10) : STEPS;
-	struct both b = {.random = test_seed() + flags};
 
-	b.fs = new_image("i", (uint64_t)16 << 20, flags);
 	ck_assert(!mkdir("real", 0755));
 	for (unsigned long i = 1; i <= steps; i++) {
-		step(&b);
+		step(b);
 		if (i % COMPARE_EVERY)
 			continue;
-		compare(&b, "", 1);
+		compare(b, "", 1);
 		if (i % (4 * COMPARE_EVERY) == 0)
-			sync_and_open_again(&b);
+			open_again(b);
+		if (is_half_full(b)) {
+			close_all(b);
+			begin_anew(b);
+		}
 	}
-	finish_image(b.fs, "i");
+	compare(b, "", 1);
 }
+
+#define IMAGE "64M"
+#define IMAGE_BYTES ((uint64_t)64 << 20)
 
 /* Other file systems count the links of directories in their own way. */
 #define need_tmpfs()                                       \
@@ -232,17 +483,29 @@ static void run(uint32_t flags)
 
 START_TEST(test_random_operations)
 {
+	struct both b = {.random = test_seed(), .open = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}}};
+
 	need_tmpfs();
 	umask(022);
-	run(0);
+	b.fs = new_image("i", IMAGE_BYTES, 0);
+	run_steps(&b);
+	finish_image(b.fs, "i");
 }
 END_TEST
 
-START_TEST(test_random_operations_with_the_large_format)
+START_TEST(test_random_operations_on_a_mounted_image)
 {
+	struct both b = {.random = test_seed() + 1, .open = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}}};
+
 	need_tmpfs();
+	need_mounts();
+	if (run("command -v mount.minifs"))
+		test_skip("without libfuse there is no mount.minifs");
 	umask(022);
-	run(MINIFS_FORMAT_LARGE);
+	mount_new(IMAGE);
+	run_steps(&b);
+	close_all(&b);
+	unmount_image();
 }
 END_TEST
 
@@ -250,7 +513,7 @@ static void add_random(TCase *tc)
 {
 	tcase_set_timeout(tc, 36000);
 	tcase_add_test(tc, test_random_operations);
-	tcase_add_test(tc, test_random_operations_with_the_large_format);
+	tcase_add_test(tc, test_random_operations_on_a_mounted_image);
 }
 
 Suite *test_suite(void)

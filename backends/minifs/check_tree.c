@@ -342,14 +342,24 @@ static uint32_t find_top(struct checker *c, uint32_t ino)
 	return ino;
 }
 
+/* The directory for what has no name, made if it is not there. */
+static int lost_and_found(struct checker *c, struct mfs_inode *ret)
+{
+	const struct mfs_owner owner = {0, 0};
+	struct mfs_walk walk;
+	int rc = mfs_walk_at(c->fs, MFS_ROOT, "lost+found", &walk);
+
+	if (rc)
+		return rc;
+	return walk.ino ? mfs_inode_load(c->fs, walk.ino, ret) : mfs_make(c->fs, &walk, S_IFDIR | 0700, &owner, ret);
+}
+
 static int attach(struct checker *c, uint32_t ino)
 {
 	struct mfs_inode found, inode;
 	char name[32];
-	int rc = mfs_find(c->fs, "lost+found", false, &found);
+	int rc = lost_and_found(c, &found);
 
-	if (rc == -ENOENT)
-		rc = mfs_make(c->fs, "lost+found", S_IFDIR | 0700, 0, 0, &found);
 	if (!rc && !S_ISDIR(found.mode))
 		rc = -ENOTDIR;
 	if (!rc)

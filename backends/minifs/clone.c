@@ -38,30 +38,6 @@ static int clone_block(void *arg, uint64_t at, uint32_t block)
 	return rc;
 }
 
-struct clearing {
-	struct mfs *fs;
-	struct mfs_inode *inode;
-};
-
-static int clear_block(void *arg, uint64_t at, uint32_t block)
-{
-	struct clearing *c = (struct clearing *)arg;
-	int rc = mfs_map_set(c->fs, c->inode, at, 0);
-
-	if (c->inode->blocks)
-		c->inode->blocks--;
-	return rc ? rc : mfs_unshare(c->fs, block);
-}
-
-/* The inode's blocks of [@from, @to) become holes. */
-static int punch(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to)
-{
-	struct mfs_inode old = *inode;
-	struct clearing clearing = {.fs = fs, .inode = inode};
-
-	return mfs_map_walk(fs, &old, from, to, clear_block, &clearing);
-}
-
 static int check_range(const struct mfs *fs, const struct mfs_inode *from, const struct mfs_inode *to,
 		       const struct mfs_clone *r)
 {
@@ -101,11 +77,81 @@ int mfs_clone_range(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to
 	cloning.to_block = r.to / MFS_BLOCK;
 	rc = mfs_counts_create(fs);
 	if (!rc)
-		rc = punch(fs, to, cloning.to_block, cloning.to_block + blocks);
+		rc = mfs_punch_blocks(fs, to, cloning.to_block, cloning.to_block + blocks);
 	if (!rc)
 		rc = mfs_map_walk(fs, &source, cloning.from_block, cloning.from_block + blocks, clone_block, &cloning);
 	if (r.to + r.length > to->size)
 		to->size = r.to + r.length;
 	to->mtime = to->ctime = mfs_now();
 	return rc ? rc : mfs_inode_store(fs, to);
+}
+
+/* What lies alike in its blocks, and to the end of a block or of both files. */
+static bool can_share(const struct mfs_inode *from, const struct mfs_inode *to, const struct mfs_clone *r)
+{
+	uint64_t length = r->length;
+
+	if (r->from % MFS_BLOCK || r->to % MFS_BLOCK)
+		return false;
+	if (from->ino == to->ino && r->from < r->to + length && r->to < r->from + length)
+		return false;
+	return length % MFS_BLOCK == 0 || (r->from + length == from->size && r->to + length >= to->size);
+}
+
+static int copy_bytes(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to, const struct mfs_clone *r)
+{
+	uint8_t bytes[MFS_BLOCK];
+
+	for (uint64_t done = 0; done < r->length;) {
+		size_t room = MFS_BLOCK - (r->to + done) % MFS_BLOCK;
+		size_t n = r->length - done < room ? (size_t)(r->length - done) : room;
+		ssize_t got = mfs_read(fs, from, bytes, n, r->from + done);
+
+		if (got > 0)
+			got = mfs_write(fs, to, bytes, (size_t)got, r->to + done);
+		if (got < 0)
+			return (int)got;
+		if (!got)
+			return -EUCLEAN;
+		done += (uint64_t)got;
+	}
+	return 0;
+}
+
+/*
+ * Bytes to another place, of which none may be behind the end of @from: whole blocks are
+ * shared where both lie alike in them, else copied. @from and @to may be the same struct,
+ * then the ranges must not overlap.
+ */
+int mfs_copy_range(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to, const struct mfs_clone *range)
+{
+	struct mfs_clone head = *range, middle = *range, tail = *range;
+	int rc;
+
+	if (range->to > mfs_size_max(fs) || range->length > mfs_size_max(fs) - range->to)
+		return -EFBIG;
+	if (range->from % MFS_BLOCK != range->to % MFS_BLOCK) {
+		rc = mfs_fill(fs, to, range->to, range->to + range->length);
+		return rc ? rc : copy_bytes(fs, from, to, range);
+	}
+	head.length = (MFS_BLOCK - range->from % MFS_BLOCK) % MFS_BLOCK;
+	if (head.length > range->length)
+		head.length = range->length;
+	middle.from += head.length;
+	middle.to += head.length;
+	middle.length -= head.length;
+	if (!can_share(from, to, &middle))
+		middle.length -= middle.length % MFS_BLOCK;
+	tail.length -= head.length + middle.length;
+	tail.from += head.length + middle.length;
+	tail.to += head.length + middle.length;
+	/* All that can fail comes before the first byte is overwritten. */
+	rc = mfs_fill(fs, to, head.to, head.to + head.length);
+	if (!rc)
+		rc = mfs_fill(fs, to, tail.to, tail.to + tail.length);
+	if (!rc && middle.length)
+		rc = mfs_clone_range(fs, from, to, &middle);
+	if (!rc)
+		rc = copy_bytes(fs, from, to, &head);
+	return rc ? rc : copy_bytes(fs, from, to, &tail);
 }

@@ -74,8 +74,14 @@ struct mfs_txn {
 	size_t nfreed, freed_capacity;
 };
 
-struct mfs_open_inode {
-	uint32_t ino, count;
+/* Inodes that are held: @ino is 0 in an empty slot. */
+struct mfs_held_inode {
+	uint64_t count;
+	uint32_t ino;
+};
+struct mfs_held {
+	struct mfs_held_inode *slots;
+	size_t size, used;
 };
 
 struct mfs {
@@ -86,8 +92,7 @@ struct mfs {
 	struct mfs_txn txn;
 	uint64_t block_rotor; /* where the search for free space goes on */
 	uint32_t inode_rotor;
-	struct mfs_open_inode *open; /* inodes that are held open */
-	size_t nopen, open_capacity;
+	struct mfs_held held;
 };
 
 /* An inode in numbers of this machine. */
@@ -172,10 +177,15 @@ int mfs_inode_new(struct mfs *fs, uint32_t mode, uint32_t uid, uint32_t gid, str
 int mfs_inode_drop(struct mfs *fs, struct mfs_inode *inode);
 int mfs_inode_unlinked(struct mfs *fs, struct mfs_inode *inode);
 int mfs_orphans_free(struct mfs *fs);
-int mfs_hold(struct mfs *fs, uint32_t ino);
-int mfs_release(struct mfs *fs, uint32_t ino);
+int mfs_release(struct mfs *fs, uint32_t ino, uint64_t n);
 int64_t mfs_now(void);
 void mfs_inode_stat(const struct mfs_inode *inode, struct stat *ret);
+
+/* held.c; changing it wants to be alone with it, also beside those that only read */
+int mfs_hold(struct mfs *fs, uint32_t ino);
+bool mfs_unhold(struct mfs *fs, uint32_t ino, uint64_t n);
+uint64_t mfs_holds(const struct mfs *fs, uint32_t ino);
+void mfs_held_close(struct mfs *fs);
 
 /* map.c: a file's blocks */
 uint64_t mfs_size_max(const struct mfs *fs);
@@ -199,6 +209,13 @@ struct mfs_clone {
 	uint64_t from, to, length;
 };
 int mfs_clone_range(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to, const struct mfs_clone *range);
+int mfs_copy_range(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to, const struct mfs_clone *range);
+
+/* holes.c: ranges in bytes, [@from, @to) */
+int mfs_punch_blocks(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to);
+int mfs_punch(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to);
+int mfs_fill(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to);
+int mfs_seek(const struct mfs *fs, const struct mfs_inode *inode, uint64_t offset, bool hole, uint64_t *ret);
 
 /* dir.c: names in the linear format */
 struct mfs_place {
@@ -246,15 +263,24 @@ struct mfs_walk {
 };
 int mfs_walk_to(const struct mfs *fs, const char *path, bool follow, struct mfs_walk *ret);
 int mfs_find(const struct mfs *fs, const char *path, bool follow, struct mfs_inode *ret);
+/* The same walk where the directory is known by its number: @name is one name. */
+int mfs_walk_at(const struct mfs *fs, uint32_t dir, const char *name, struct mfs_walk *ret);
 
-/* names.c: operations on names; each is one transaction */
-int mfs_make(struct mfs *fs, const char *path, uint32_t mode, uint32_t uid, uint32_t gid, struct mfs_inode *ret);
-int mfs_make_symlink(struct mfs *fs, const char *target, const char *path, uint32_t uid, uint32_t gid);
-int mfs_link(struct mfs *fs, const char *from, const char *to);
-int mfs_unlink(struct mfs *fs, const char *path);
-int mfs_rmdir(struct mfs *fs, const char *path);
+/* names.c: operations on names, which a walk has found; part of the caller's transaction */
+struct mfs_owner {
+	uint32_t uid, gid;
+};
+int mfs_make(struct mfs *fs, struct mfs_walk *walk, uint32_t mode, const struct mfs_owner *owner,
+	     struct mfs_inode *ret);
+int mfs_make_symlink(struct mfs *fs, struct mfs_walk *walk, const char *target, const struct mfs_owner *owner,
+		     struct mfs_inode *ret);
+int mfs_link(struct mfs *fs, struct mfs_inode *inode, struct mfs_walk *to);
+int mfs_unlink(struct mfs *fs, struct mfs_walk *walk);
+int mfs_rmdir(struct mfs *fs, struct mfs_walk *walk);
 /* rename.c */
-int mfs_rename(struct mfs *fs, const char *from, const char *to);
+#define MFS_RENAME_NOREPLACE (1u << 0)
+#define MFS_RENAME_EXCHANGE (1u << 1)
+int mfs_rename(struct mfs *fs, const struct mfs_walk *from, const struct mfs_walk *to, uint32_t flags);
 
 /* xattr.c */
 ssize_t mfs_xattr_get(const struct mfs *fs, const struct mfs_inode *inode, const char *name, void *value, size_t size);

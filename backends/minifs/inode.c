@@ -169,14 +169,6 @@ int mfs_inode_drop(struct mfs *fs, struct mfs_inode *inode)
 	return rc ? rc : mfs_inode_give(fs, inode->ino);
 }
 
-static struct mfs_open_inode *held(const struct mfs *fs, uint32_t ino)
-{
-	for (size_t i = 0; i < fs->nopen; i++)
-		if (fs->open[i].ino == ino)
-			return &fs->open[i];
-	return NULL;
-}
-
 /* The last name is gone: the inode goes too, or, while it is held open, is listed as an orphan. */
 int mfs_inode_unlinked(struct mfs *fs, struct mfs_inode *inode)
 {
@@ -184,7 +176,7 @@ int mfs_inode_unlinked(struct mfs *fs, struct mfs_inode *inode)
 	uint8_t *bytes;
 	int rc;
 
-	if (!held(fs, inode->ino))
+	if (!mfs_holds(fs, inode->ino))
 		return mfs_inode_drop(fs, inode);
 	rc = mfs_touch(fs, 0, &bytes);
 	if (rc)
@@ -218,27 +210,6 @@ int mfs_orphans_free(struct mfs *fs)
 	return rc;
 }
 
-int mfs_hold(struct mfs *fs, uint32_t ino)
-{
-	struct mfs_open_inode *open = held(fs, ino);
-
-	if (open) {
-		open->count++;
-		return 0;
-	}
-	if (fs->nopen == fs->open_capacity) {
-		size_t capacity = fs->open_capacity ? fs->open_capacity * 2 : 16;
-
-		open = (struct mfs_open_inode *)realloc(fs->open, capacity * sizeof(*open));
-		if (!open)
-			return -ENOMEM;
-		fs->open = open;
-		fs->open_capacity = capacity;
-	}
-	fs->open[fs->nopen++] = (struct mfs_open_inode){.ino = ino, .count = 1};
-	return 0;
-}
-
 static int take_off_list(struct mfs *fs, const struct mfs_inode *inode)
 {
 	struct disk_super *super = mfs_super(fs);
@@ -262,17 +233,13 @@ static int take_off_list(struct mfs *fs, const struct mfs_inode *inode)
 	return rc ? rc : -EUCLEAN;
 }
 
-/* Ends a hold; the last one of an orphan frees it. A transaction of its own. */
-int mfs_release(struct mfs *fs, uint32_t ino)
+/* Ends @n holds; the last one of an orphan frees it. A transaction of its own. */
+int mfs_release(struct mfs *fs, uint32_t ino, uint64_t n)
 {
-	struct mfs_open_inode *open = held(fs, ino);
 	struct mfs_inode inode;
 	int rc;
 
-	if (--open->count)
-		return 0;
-	*open = fs->open[--fs->nopen];
-	if (!fs->store->writable)
+	if (!mfs_unhold(fs, ino, n) || !fs->store->writable)
 		return 0;
 	rc = mfs_inode_load(fs, ino, &inode);
 	if (rc || inode.links)

@@ -7,21 +7,18 @@
 
 #include "fs.h"
 
-/* Where something new is to be. */
-static int walk_to_new(const struct mfs *fs, const char *path, bool directory, struct mfs_walk *ret)
+/* Whether something new can be there. */
+static int check_new(const struct mfs_walk *walk, bool directory)
 {
-	int rc = mfs_walk_to(fs, path, false, ret);
-
-	if (rc)
-		return rc;
-	if (ret->ino)
+	if (walk->ino)
 		return -EEXIST;
-	return ret->slash && !directory ? -ENOENT : 0;
+	return walk->slash && !directory ? -ENOENT : 0;
 }
 
-static int new_inode(struct mfs *fs, struct mfs_inode *dir, uint32_t mode, uint32_t uid, uint32_t gid,
+static int new_inode(struct mfs *fs, struct mfs_inode *dir, uint32_t mode, const struct mfs_owner *owner,
 		     struct mfs_inode *ret)
 {
+	uint32_t gid = owner->gid;
 	int rc;
 
 	if (S_ISDIR(mode) && dir->links >= MFS_LINK_MAX)
@@ -30,7 +27,7 @@ static int new_inode(struct mfs *fs, struct mfs_inode *dir, uint32_t mode, uint3
 		gid = dir->gid;
 		mode |= S_ISDIR(mode) ? S_ISGID : 0;
 	}
-	rc = mfs_inode_new(fs, mode, uid, gid, ret);
+	rc = mfs_inode_new(fs, mode, owner->uid, gid, ret);
 	if (rc)
 		return rc;
 	ret->links = 1;
@@ -46,15 +43,14 @@ static int enter(struct mfs *fs, struct mfs_walk *walk, const struct mfs_inode *
 	return rc ? rc : mfs_dir_add(fs, &walk->dir, walk->name, walk->length, inode->ino);
 }
 
-/* A regular file or a directory, by @mode. Part of the caller's transaction. */
-int mfs_make(struct mfs *fs, const char *path, uint32_t mode, uint32_t uid, uint32_t gid, struct mfs_inode *ret)
+/* A regular file or a directory, by @mode. */
+int mfs_make(struct mfs *fs, struct mfs_walk *walk, uint32_t mode, const struct mfs_owner *owner, struct mfs_inode *ret)
 {
-	struct mfs_walk walk;
-	int rc = walk_to_new(fs, path, S_ISDIR(mode), &walk);
+	int rc = check_new(walk, S_ISDIR(mode));
 
 	if (!rc)
-		rc = new_inode(fs, &walk.dir, mode, uid, gid, ret);
-	return rc ? rc : enter(fs, &walk, ret);
+		rc = new_inode(fs, &walk->dir, mode, owner, ret);
+	return rc ? rc : enter(fs, walk, ret);
 }
 
 static int put_target(struct mfs *fs, struct mfs_inode *inode, const char *target, size_t n)
@@ -69,43 +65,39 @@ static int put_target(struct mfs *fs, struct mfs_inode *inode, const char *targe
 	return 0;
 }
 
-int mfs_make_symlink(struct mfs *fs, const char *target, const char *path, uint32_t uid, uint32_t gid)
+int mfs_make_symlink(struct mfs *fs, struct mfs_walk *walk, const char *target, const struct mfs_owner *owner,
+		     struct mfs_inode *ret)
 {
-	struct mfs_walk walk;
-	struct mfs_inode inode;
 	size_t n = strlen(target);
-	int rc;
+	int rc = check_new(walk, false);
 
-	if (!n)
-		return -ENOENT;
-	if (n >= PATH_MAX)
-		return -ENAMETOOLONG;
-	rc = walk_to_new(fs, path, false, &walk);
+	if (!rc && !n)
+		rc = -ENOENT;
+	if (!rc && n >= PATH_MAX)
+		rc = -ENAMETOOLONG;
 	if (!rc)
-		rc = new_inode(fs, &walk.dir, S_IFLNK | 0777, uid, gid, &inode);
+		rc = new_inode(fs, &walk->dir, S_IFLNK | 0777, owner, ret);
 	if (!rc)
-		rc = put_target(fs, &inode, target, n);
-	return rc ? rc : enter(fs, &walk, &inode);
+		rc = put_target(fs, ret, target, n);
+	return rc ? rc : enter(fs, walk, ret);
 }
 
-int mfs_link(struct mfs *fs, const char *from, const char *to)
+int mfs_link(struct mfs *fs, struct mfs_inode *inode, struct mfs_walk *to)
 {
-	struct mfs_walk walk;
-	struct mfs_inode inode;
-	int rc = mfs_find(fs, from, false, &inode);
+	int rc = check_new(to, false);
 
-	if (!rc)
-		rc = walk_to_new(fs, to, false, &walk);
-	if (!rc && S_ISDIR(inode.mode))
+	if (!rc && S_ISDIR(inode->mode))
 		rc = -EPERM;
-	if (!rc && inode.links >= MFS_LINK_MAX)
+	if (!rc && !inode->links)
+		rc = -ENOENT;
+	if (!rc && inode->links >= MFS_LINK_MAX)
 		rc = -EMLINK;
 	if (rc)
 		return rc;
-	inode.links++;
-	inode.ctime = mfs_now();
-	rc = mfs_inode_store(fs, &inode);
-	return rc ? rc : mfs_dir_add(fs, &walk.dir, walk.name, walk.length, inode.ino);
+	inode->links++;
+	inode->ctime = mfs_now();
+	rc = mfs_inode_store(fs, inode);
+	return rc ? rc : mfs_dir_add(fs, &to->dir, to->name, to->length, inode->ino);
 }
 
 static int load_last(const struct mfs *fs, const struct mfs_walk *walk, struct mfs_inode *ret)
@@ -115,20 +107,15 @@ static int load_last(const struct mfs *fs, const struct mfs_walk *walk, struct m
 	return !rc && !ret->links ? -EUCLEAN : rc;
 }
 
-int mfs_unlink(struct mfs *fs, const char *path)
+int mfs_unlink(struct mfs *fs, struct mfs_walk *walk)
 {
-	struct mfs_walk walk;
 	struct mfs_inode inode;
-	int rc = mfs_walk_to(fs, path, false, &walk);
+	int rc = !walk->length || walk->dots ? -EISDIR : load_last(fs, walk, &inode);
 
-	if (!rc && (!walk.length || walk.dots))
-		rc = -EISDIR;
-	if (!rc)
-		rc = load_last(fs, &walk, &inode);
 	if (!rc && S_ISDIR(inode.mode))
 		rc = -EISDIR;
 	if (!rc)
-		rc = mfs_dir_remove(fs, &walk.dir, walk.name, walk.length);
+		rc = mfs_dir_remove(fs, &walk->dir, walk->name, walk->length);
 	if (rc)
 		return rc;
 	inode.links--;
@@ -145,27 +132,24 @@ static int check_rmdir(const struct mfs_walk *walk)
 	return 0;
 }
 
-int mfs_rmdir(struct mfs *fs, const char *path)
+int mfs_rmdir(struct mfs *fs, struct mfs_walk *walk)
 {
-	struct mfs_walk walk;
 	struct mfs_inode inode;
-	int rc = mfs_walk_to(fs, path, false, &walk);
+	int rc = check_rmdir(walk);
 
 	if (!rc)
-		rc = check_rmdir(&walk);
-	if (!rc)
-		rc = load_last(fs, &walk, &inode);
+		rc = load_last(fs, walk, &inode);
 	if (!rc && !S_ISDIR(inode.mode))
 		rc = -ENOTDIR;
 	/* A damaged tree may have a directory in itself. */
-	if (!rc && (inode.ino == walk.dir.ino || inode.ino == MFS_ROOT || walk.dir.links <= 2))
+	if (!rc && (inode.ino == walk->dir.ino || inode.ino == MFS_ROOT || walk->dir.links <= 2))
 		rc = -EUCLEAN;
 	if (!rc)
 		rc = mfs_dir_empty(fs, &inode);
 	if (rc)
 		return rc;
-	walk.dir.links--;
+	walk->dir.links--;
 	inode.links = 0;
-	rc = mfs_dir_remove(fs, &walk.dir, walk.name, walk.length);
+	rc = mfs_dir_remove(fs, &walk->dir, walk->name, walk->length);
 	return rc ? rc : mfs_inode_unlinked(fs, &inode);
 }

@@ -128,3 +128,29 @@ int mfs_find(const struct mfs *fs, const char *path, bool follow, struct mfs_ino
 		rc = -ENOENT;
 	return rc ? rc : load_named(fs, walk.ino, ret);
 }
+
+int mfs_walk_at(const struct mfs *fs, uint32_t dir, const char *name, struct mfs_walk *ret)
+{
+	struct walker w = {.fs = fs};
+	struct mfs_place place = {0};
+	size_t n = strlen(name);
+	int rc = load_named(fs, dir, &w.dir);
+
+	if (!rc && !S_ISDIR(w.dir.mode))
+		rc = -ENOTDIR;
+	if (!rc && !n)
+		rc = -ENOENT;
+	if (!rc && n > MFS_NAME_MAX)
+		rc = -ENAMETOOLONG;
+	if (!rc && strchr(name, '/'))
+		rc = -EINVAL;
+	if (rc)
+		return rc;
+	rc = mfs_dir_find(fs, &w.dir, name, n, &place);
+	/* Nothing is made in a directory that is deleted, but open. */
+	if (rc == -ENOENT && w.dir.links)
+		rc = 0;
+	if (!rc)
+		finish(&w, name, n, false, place.ino, ret);
+	return rc;
+}

@@ -34,6 +34,7 @@ int cmd_edit(int argc, char **argv);
 int cmd_sponge(int argc, char **argv);
 int cmd_patch(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_fs(int argc, char **argv);
 
 /* ---- command line (options.c) */
 
@@ -122,6 +123,8 @@ void progress_end(struct progress *progress);
 /* For other work: has @text be the line, without asking whether it is time for it. */
 void progress_start(struct progress *progress, bool quiet);
 void progress_line(struct progress *progress, const char *text);
+/* Or bytes, of @progress->what. Not 0 once the program is asked to stop. */
+int progress_step(struct progress *progress, uint64_t done, uint64_t total);
 
 /* ---- bytes (io.c) */
 

@@ -17,6 +17,7 @@ static const struct {
 	{"edit", "run a command on a private copy, and commit what it made of it", cmd_edit},
 	{"sponge", "replace a file by standard input, once that has ended", cmd_sponge},
 	{"patch", "write standard input into a file at an offset", cmd_patch},
+	{"fs", "list, read, copy and clone files inside the image of a mini file system", cmd_fs},
 	{"bench", "measure what things cost here, and on which file system they cost less", cmd_bench},
 };
 

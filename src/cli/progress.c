@@ -78,9 +78,8 @@ static void draw(struct progress *p, uint64_t done, uint64_t total, long long ms
 	progress_line(p, line);
 }
 
-static int progress_report(void *arg, uint64_t done, uint64_t total)
+int progress_step(struct progress *p, uint64_t done, uint64_t total)
 {
-	struct progress *p = (struct progress *)arg;
 	struct timespec now;
 
 	if (signals_stopped())
@@ -93,6 +92,11 @@ static int progress_report(void *arg, uint64_t done, uint64_t total)
 	draw(p, done < total ? done : total, total, elapsed_ms(&p->start, &now));
 	p->last = now;
 	return 0;
+}
+
+static int progress_report(void *arg, uint64_t done, uint64_t total)
+{
+	return progress_step((struct progress *)arg, done, total);
 }
 
 void progress_start(struct progress *p, bool quiet)

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * mount.minifs: an image served to the kernel. Nobody else can change the image while it
+ * is mounted, so the kernel may keep what it was told for good, and open and close files
+ * without asking: what it knows of it holds, by the counts of lookups.
+ */
+#ifndef SNAPMAP_SERVER_H
+#define SNAPMAP_SERVER_H
+
+#define FUSE_USE_VERSION 35
+
+#include <fuse_lowlevel.h>
+#include <minifs.h>
+#include <minifs/ino.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+/* How long the kernel may keep answers, in seconds. */
+#define SERVER_TIMEOUT 1e8
+
+/* What the command line says. */
+struct request {
+	const char *image, *directory;
+	char kernel[1024]; /* options for libfuse and the kernel, with commas */
+	unsigned commit;   /* seconds between commits, 0: only when asked */
+	bool foreground, read_only, writeback;
+};
+
+/**
+ * struct commits - commits of one image, which its users share
+ * @changed: something was changed since the last commit began
+ * @started, @finished: how many commits
+ * @running: one that has started has not finished
+ * @stop: the thread that commits now and then is to end
+ * @pause: seconds before one that nobody has asked for, by how long the last one took
+ * @result: of the last one that finished
+ */
+struct commits {
+	struct minifs *fs;
+	pthread_mutex_t lock;
+	pthread_cond_t done, wake;
+	pthread_t thread;
+	time_t seconds;
+	bool changed, running, stop, threaded;
+	uint64_t started, finished;
+	time_t pause;
+	int result;
+};
+
+struct server {
+	struct minifs *fs;
+	struct commits commits;
+	bool writeback;
+};
+
+static inline struct server *server_of(fuse_req_t req)
+{
+	return (struct server *)fuse_req_userdata(req);
+}
+
+/* The kernel's number for the root is another one. */
+static inline uint64_t inode_of(fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? MINIFS_ROOT_INO : ino;
+}
+
+/* options.c: -1 to go on, else the exit status */
+int request_read(int argc, char **argv, struct request *ret);
+
+/* daemon.c */
+/* Goes on in a child; the parent waits there for daemon_ready(), and ends. 0 or a negative errno. */
+int daemon_begin(void);
+/* The parent ends with success. Nothing goes to the terminal any more. */
+void daemon_ready(void);
+/* For what goes wrong later: a line to standard error, or to the system's log. */
+void daemon_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* commits.c */
+/* Begins; a thread commits every @seconds, if that is not 0. 0 or a negative errno. */
+int commits_start(struct commits *commits, struct minifs *fs, unsigned seconds);
+/* After a change, and before the kernel hears of it. */
+void commits_note(struct commits *commits);
+/* Returns once what was changed before the call is durable; who comes meanwhile shares the next commit. */
+int commits_wait(struct commits *commits);
+/* Ends the thread, and commits. */
+int commits_finish(struct commits *commits);
+
+/* operations.c */
+extern const struct fuse_lowlevel_ops server_operations;
+/* Answers a change: its error, or success. */
+void reply_changed(fuse_req_t req, int rc);
+/* What op_names.c, op_file.c and op_attr.c are for. */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
+	       unsigned flags);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, struct fuse_file_info *from_fi,
+			fuse_ino_t to, off_t to_offset, struct fuse_file_info *to_fi, size_t length, int flags);
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* An image "i" that is mounted on the directory "m" of the running test. */
+#ifndef SNAPMAP_MOUNTING_H
+#define SNAPMAP_MOUNTING_H
+
+#include "check_cli.h"
+
+#include <minifs.h>
+#include <snapmap.h>
+
+#define need_mounts()                                     \
+	do {                                              \
+		if (!test_is_root())                      \
+			test_skip("only root may mount"); \
+	} while (0)
+
+static inline void mount_image(const char *options)
+{
+	ck_run(0, "mount.minifs i m %s", options);
+}
+
+/* @arguments: of mkfs.minifs. */
+static inline void mount_new(const char *arguments)
+{
+	ck_run(0, "mkfs.minifs -q i %s && mkdir -p m", arguments);
+	mount_image("");
+}
+
+static inline void unmount_image(void)
+{
+	ck_run(0, "umount.minifs m");
+	ck_run(0, "fsck.minifs i");
+}
+
+static inline void mount_again(void)
+{
+	unmount_image();
+	mount_image("");
+}
+
+static inline bool is_mounted(void)
+{
+	struct stat st, above;
+
+	return !stat("m", &st) && !stat(".", &above) && st.st_dev != above.st_dev;
+}
+
+/* The server as a child of the test, once the image is mounted. */
+static inline pid_t mount_in_foreground(const char *options)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		execlp("mount.minifs", "mount.minifs", "-f", "i", "m", "-o", options, NULL);
+		_exit(99);
+	}
+	while (!is_mounted()) {
+		ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+		usleep(1000);
+	}
+	return pid;
+}
+
+/* A crash of the server. */
+static inline void kill_server(pid_t pid)
+{
+	ck_assert(!kill(pid, SIGKILL));
+	ck_assert_int_eq(wait_for(pid), 128 + SIGKILL);
+	ck_run(0, "umount -l m");
+	ck_run(0, "fsck.minifs i");
+}
+
+#define ck_sys(call)                                                     \
+	({                                                               \
+		long long rc_ = (long long)(call);                       \
+		ck_assert_msg(rc_ != -1, #call ": %s", strerror(errno)); \
+		rc_;                                                     \
+	})
+
+#define ck_fails(call, error)                                                                \
+	do {                                                                                 \
+		errno = 0;                                                                   \
+		ck_assert_msg((long long)(call) == -1, #call " did not fail");               \
+		ck_assert_msg(errno == (error), #call ": %s, not " #error, strerror(errno)); \
+	} while (0)
+
+static inline int open_in(const char *path, int flags)
+{
+	return (int)ck_sys(open(path, flags | O_CLOEXEC, 0644));
+}
+
+static inline unsigned long free_of_mount(void)
+{
+	unsigned long blocks;
+
+	ck_run(0, "stat -f -c %%f m");
+	blocks = strtoul(out, NULL, 10);
+	return blocks;
+}
+
+#endif
