@@ -108,6 +108,7 @@ static int new_handle(const char *path, struct minifs **ret)
 	memcpy(fs->path, path, n);
 	fs->store.ops = &ops;
 	fs->lock_fd = -1;
+	atomic_init(&fs->users, 1);
 	fs->uid = sys_geteuid();
 	fs->gid = sys_getegid();
 	*ret = fs;

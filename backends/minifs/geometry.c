@@ -193,6 +193,7 @@ int mfs_open(struct mfs *fs, struct minifs_store *store, bool any_crc, const cha
 void mfs_close(struct mfs *fs)
 {
 	mfs_txn_close(fs);
+	mfs_pins_close(fs);
 	free(fs->open);
 	fs->open = NULL;
 	fs->nopen = fs->open_capacity = 0;
