@@ -77,14 +77,14 @@ static bool is_zero_page(const char *page, size_t n)
 	return !page[0] && !memcmp(page, page + 1, n - 1);
 }
 
-/* All pages of the memory that are not zeros; each becomes private, for the blocks below are let go. */
-static int all_pages(const struct edited_file *f, struct ranges *ret)
+/* Pages that are not zeros; each becomes private, for the blocks below are let go. */
+static int append_pages(const struct edited_file *f, uint64_t start, uint64_t end, struct ranges *ret)
 {
 	size_t page = sys_page_size(), size = f->edited.view.size;
 	char *base = f->edited.view.mapping.base;
 	int rc = 0;
 
-	for (size_t at = 0; !rc && at < size; at += page) {
+	for (size_t at = (size_t)start; !rc && at < end && at < size; at += page) {
 		size_t n = size - at < page ? size - at : page;
 
 		rc = sys_populate(base + at, page);
@@ -93,6 +93,33 @@ static int all_pages(const struct edited_file *f, struct ranges *ret)
 		*(volatile char *)(base + at) = base[at];
 		rc = ranges_append(ret, at, n);
 	}
+	return rc;
+}
+
+/* All that there is: pages of pieces that count, and edits, between which there may be large holes. */
+static int all_pages(const struct edited_file *f, struct ranges *ret)
+{
+	size_t page = sys_page_size(), i = 0, k = 0;
+	struct ranges edits = {0};
+	uint64_t at = 0;
+	int rc = edited_dirty(f, &edits);
+
+	while (!rc && (i < f->patch.n || k < edits.n)) {
+		uint64_t piece = i < f->patch.n ? f->patch.pieces[i].at : UINT64_MAX;
+		uint64_t edit = k < edits.n ? edits.v[k].offset : UINT64_MAX;
+		uint64_t start = piece < edit ? piece : edit, end;
+
+		if (piece <= edit) {
+			end = piece + f->patch.pieces[i++].length;
+			end = end < page_up(f->kept) ? end : page_up(f->kept);
+		} else {
+			end = (edit + edits.v[k++].length + page - 1) / page * page;
+		}
+		start = start > at ? start : at;
+		rc = append_pages(f, start, end, ret);
+		at = end > at ? end : at;
+	}
+	ranges_free(&edits);
 	return rc;
 }
 
