@@ -311,6 +311,7 @@ START_TEST(test_rollback_gives_the_file_back)
 	ck_assert(file_is_filled(fs, "f", BIG, 1));
 	snapmap_mut_close(map);
 	finish_image(fs, "i");
+	free(wanted);
 }
 END_TEST
 
