@@ -525,6 +525,78 @@ int minifs_file_truncate(struct minifs_file *file, uint64_t size);
 int minifs_file_clone_range(struct minifs_file *from, uint64_t from_offset, struct minifs_file *to, uint64_t to_offset,
 			    uint64_t length);
 
+struct snapmap;
+struct snapmap_mut;
+struct snapmap_options;
+
+/**
+ * minifs_map() - a file of the image as memory that does not change
+ * @fs: an image
+ * @path: the file; symbolic links are followed unless SNAPMAP_NOFOLLOW
+ * @options: see struct snapmap_options, or NULL. Its source may be SNAPMAP_SOURCE_MINIFS
+ * @ret: gets the handle, to be released with snapmap_close()
+ *
+ * The bytes are those of the file now, whether synced or not, whatever is done in the
+ * image afterwards. Its blocks cannot be used for anything else until the handle is
+ * closed: who writes to the file meanwhile needs room for new ones, and minifs_statfs()
+ * does not count them as free.
+ *
+ * A file whose blocks follow each other is shown where it lies in the memory of the
+ * image: that takes time by the pointers to them, and nothing else. Of others, blocks
+ * that were synced are mapped, and blocks that were not are copied, as are those of a file
+ * in more than about a thousand pieces, and those of an image opened with MINIFS_RDONLY
+ * that is under a lease.
+ *
+ * An image whose files are mapped lives, and stays locked, until the last of these handles
+ * is closed, also if it is closed itself first. After a fork() blocks stay used until then.
+ *
+ * Return: 0, -EISDIR, -EINVAL for something else that is no file, -ELOOP,
+ * -EOPNOTSUPP for another source or if pages of memory are not of 4096 bytes, -EFBIG if
+ * the address space is too small, -EIO, -ENOMEM.
+ */
+int minifs_map(struct minifs *fs, const char *path, const struct snapmap_options *options, struct snapmap **ret);
+
+/**
+ * minifs_map_mut() - edit a file of the image
+ * @fs: an image
+ * @path: the file
+ * @options: as for minifs_map(). With SNAPMAP_GUARD the file is copied; SNAPMAP_SPILL is
+ *	-EOPNOTSUPP
+ * @ret: gets the handle, to be released with snapmap_mut_close()
+ *
+ * snapmap_mut_commit() puts the edits into the file in the image, all at once; minifs_sync()
+ * makes them durable. It takes time by the edits, and needs free blocks for them. It fails
+ * with -EBUSY if the content of the file was changed meanwhile, or its name leads to
+ * another file or to none; with SNAPMAP_COMMIT_FORCE it writes all bytes into the file that
+ * the name leads to now, and if there is none it is -ENOENT. The strategy is
+ * SNAPMAP_STRATEGY_IMAGE, and others are -EOPNOTSUPP, as is snapmap_mut_link(). Once the
+ * image was closed it is -ESTALE.
+ *
+ * Return: as minifs_map(), and -EROFS for an image that was opened for reading.
+ */
+int minifs_map_mut(struct minifs *fs, const char *path, const struct snapmap_options *options,
+		   struct snapmap_mut **ret);
+
+/**
+ * minifs_file_map() - as minifs_map()
+ * @file: an open file, which may be closed before the handle
+ * @options: see struct snapmap_options, or NULL
+ * @ret: gets the handle
+ *
+ * Return: 0 or a negative errno.
+ */
+int minifs_file_map(struct minifs_file *file, const struct snapmap_options *options, struct snapmap **ret);
+
+/**
+ * minifs_file_map_mut() - as minifs_map_mut(), wherever the names of the file are
+ * @file: an open file, which may be closed before the handle
+ * @options: see struct snapmap_options, or NULL
+ * @ret: gets the handle
+ *
+ * Return: 0 or a negative errno.
+ */
+int minifs_file_map_mut(struct minifs_file *file, const struct snapmap_options *options, struct snapmap_mut **ret);
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,11 +15,13 @@
 #include "lease.h"
 #include "mapping.h"
 #include "sys.h"
+#include "view.h"
 
 struct snapmap {
 	struct mapping mapping;
 	struct lease_hold hold; /* empty if the image is private */
-	struct live *live;	/* of a private image that is guarded, or NULL */
+	struct live *live;	/* of a private image or view that is guarded, or NULL */
+	struct view *view;	/* whose memory it is, NULL: our own */
 	size_t size;
 	struct snapmap_info info;
 	char subject[]; /* what errors call the file */
@@ -47,7 +49,10 @@ static void unmap(struct snapmap *map)
 	}
 	if (map->live)
 		registry_remove(map->live);
-	mapping_close(&map->mapping);
+	if (map->view)
+		map->view->ops->close(map->view);
+	else
+		mapping_close(&map->mapping);
 }
 
 static bool is_guarded(const struct source_request *r)
@@ -258,6 +263,37 @@ int snapmap_open_fd(int fd, const struct snapmap_options *options, struct snapma
 	return rc;
 }
 
+int map_of_view(struct view *view, uint32_t flags, const char *subject, struct snapmap **ret)
+{
+	size_t n = strlen(subject) + 1;
+	struct snapmap *map = (struct snapmap *)calloc(1, sizeof(*map) + n);
+	int rc = 0;
+
+	if (!map) {
+		view->ops->close(view);
+		return error_set(-ENOMEM, "map", NULL);
+	}
+	memcpy(map->subject, subject, n);
+	map->view = view;
+	map->mapping = view->mapping;
+	map->size = view->size;
+	map->info = view->info;
+	if (flags & SNAPMAP_GUARD) {
+		rc = guard_install();
+		if (!rc)
+			rc = guard_add(&map->mapping, false, &map->live);
+		if (rc)
+			error_set(rc, "map", NULL);
+	}
+	if (!rc && (flags & SNAPMAP_POPULATE))
+		rc = mapping_prefault(&map->mapping, map->size, 0, map->size);
+	if (rc)
+		snapmap_close(map);
+	else
+		*ret = map;
+	return rc;
+}
+
 const void *snapmap_data(const struct snapmap *map)
 {
 	return map->mapping.base;
@@ -275,6 +311,8 @@ int snapmap_get_info(const struct snapmap *map, struct snapmap_info *ret)
 		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
 	*ret = map->info;
 	ret->error = guard_error(map->live);
+	if (map->view && !ret->error)
+		ret->error = map->view->ops->error(map->view);
 	if (map->hold.leased)
 		lease_get_info(&map->hold, ret);
 	return 0;

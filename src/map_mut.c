@@ -16,12 +16,15 @@
 #include "publish.h"
 #include "strategy.h"
 #include "sys.h"
+#include "view.h"
 
 #define COMMIT_FLAGS_KNOWN (SNAPMAP_COMMIT_FORCE | SNAPMAP_COMMIT_NOSYNC | SNAPMAP_COMMIT_BREAK_LINKS)
 
 #define OPEN_TRIES 16
 
+/* @view: whose memory it is; then there are no overlay and no target. NULL: our own. */
 struct snapmap_mut {
+	struct edited_view *view;
 	struct overlay overlay;
 	struct target target;
 	char tried[400];
@@ -328,14 +331,42 @@ int snapmap_mut_create(const char *path, mode_t mode, const struct snapmap_optio
 	return make_handle(&target, &image, &home, &o, path, ret);
 }
 
+int map_mut_of_view(struct edited_view *view, uint32_t flags, const char *subject, struct snapmap_mut **ret)
+{
+	size_t n = strlen(subject) + 1;
+	struct snapmap_mut *map = (struct snapmap_mut *)calloc(1, sizeof(*map) + n);
+	int rc = 0;
+
+	if (!map) {
+		view->view.ops->close(&view->view);
+		return error_set(-ENOMEM, "open", NULL);
+	}
+	memcpy(map->subject, subject, n);
+	map->view = view;
+	if (flags & SNAPMAP_POPULATE)
+		rc = snapmap_mut_prefault(map, 0, view->view.size);
+	if (rc)
+		snapmap_mut_close(map);
+	else
+		*ret = map;
+	return rc;
+}
+
+void map_mut_backing(const struct snapmap_mut *map, struct backing *ret)
+{
+	const struct overlay *o = &map->overlay;
+
+	*ret = (struct backing){o->mapping.base, o->size, o->image.fd, overlay_error(o)};
+}
+
 void *snapmap_mut_data(const struct snapmap_mut *map)
 {
-	return map->overlay.mapping.base;
+	return map->view ? map->view->view.mapping.base : map->overlay.mapping.base;
 }
 
 size_t snapmap_mut_size(const struct snapmap_mut *map)
 {
-	return map->overlay.size;
+	return map->view ? map->view->view.size : map->overlay.size;
 }
 
 int snapmap_mut_get_info(const struct snapmap_mut *map, struct snapmap_info *ret)
@@ -345,6 +376,11 @@ int snapmap_mut_get_info(const struct snapmap_mut *map, struct snapmap_info *ret
 	error_begin(map ? map->subject : "(null)");
 	if (!map || !ret)
 		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
+	if (map->view) {
+		*ret = map->view->view.info;
+		ret->error = map->view->view.ops->error(&map->view->view);
+		return 0;
+	}
 	image = &map->overlay.image;
 	*ret = (struct snapmap_info){
 		.source = image->source,
@@ -366,6 +402,8 @@ int snapmap_mut_prefault(const struct snapmap_mut *map, uint64_t offset, uint64_
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "prefault", "handle must not be NULL");
+	if (map->view)
+		return mapping_prefault(&map->view->view.mapping, map->view->view.size, offset, length);
 	if (spill_is_foreign(map->overlay.spill))
 		return error_set(-ESTALE, "prefault a range of", in_child);
 	return mapping_prefault(&map->overlay.mapping, map->overlay.size, offset, length);
@@ -376,6 +414,8 @@ int snapmap_mut_resize(struct snapmap_mut *map, size_t size)
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "resize", "handle must not be NULL");
+	if (map->view)
+		return map->view->edit->resize(map->view, size);
 	if (spill_is_foreign(map->overlay.spill))
 		return error_set(-ESTALE, "resize", in_child);
 	return overlay_resize(&map->overlay, size);
@@ -392,7 +432,7 @@ ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *r
 		return error_set(-EINVAL, "list the edits of", "handle and array must not be NULL");
 	if (spill_is_foreign(map->overlay.spill))
 		return error_set(-ESTALE, "list the edits of", in_child);
-	rc = overlay_dirty(&map->overlay, &dirty);
+	rc = map->view ? map->view->edit->dirty(map->view, &dirty) : overlay_dirty(&map->overlay, &dirty);
 	if (rc)
 		return rc;
 	n = dirty.n;
@@ -417,6 +457,8 @@ int snapmap_mut_rollback(struct snapmap_mut *map)
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "roll back", "handle must not be NULL");
+	if (map->view)
+		return map->view->edit->rollback(map->view);
 	if (spill_is_foreign(map->overlay.spill))
 		return error_set(-ESTALE, "roll back", in_child);
 	rc = make_whole(map);
@@ -438,11 +480,17 @@ static int commit_options_read(const struct snapmap_mut *map, const struct snapm
 		return error_set(-EINVAL, "commit", "options.size must be sizeof(struct snapmap_commit_options)");
 	if (o->flags & ~COMMIT_FLAGS_KNOWN)
 		return error_set(-EINVAL, "commit", "options.flags has unknown bits");
-	if (o->strategy > SNAPMAP_STRATEGY_JOURNAL)
+	if (o->strategy > SNAPMAP_STRATEGY_IMAGE)
 		return error_set(-EINVAL, "commit", "options.strategy is unknown");
 	*ret_flags = o->flags;
 	*ret_strategy = o->strategy;
 	return 0;
+}
+
+static int run_commit(struct snapmap_mut *map, uint32_t flags, uint32_t strategy, bool closing)
+{
+	return map->view ? map->view->edit->commit(map->view, flags, strategy)
+			 : commit_run(&map->overlay, &map->target, flags, strategy, closing);
 }
 
 int snapmap_mut_commit(struct snapmap_mut *map, const struct snapmap_commit_options *options)
@@ -450,7 +498,7 @@ int snapmap_mut_commit(struct snapmap_mut *map, const struct snapmap_commit_opti
 	uint32_t flags, strategy;
 	int rc = commit_options_read(map, options, &flags, &strategy);
 
-	return rc ? rc : commit_run(&map->overlay, &map->target, flags, strategy, false);
+	return rc ? rc : run_commit(map, flags, strategy, false);
 }
 
 int snapmap_mut_commit_and_close(struct snapmap_mut *map, const struct snapmap_commit_options *options)
@@ -459,7 +507,7 @@ int snapmap_mut_commit_and_close(struct snapmap_mut *map, const struct snapmap_c
 	int rc = commit_options_read(map, options, &flags, &strategy);
 
 	if (!rc)
-		rc = commit_run(&map->overlay, &map->target, flags, strategy, true);
+		rc = run_commit(map, flags, strategy, true);
 	if (!rc)
 		snapmap_mut_close(map);
 	return rc;
@@ -474,6 +522,9 @@ int snapmap_mut_link(struct snapmap_mut *map, const char *path, const struct sna
 		return rc;
 	if (!path)
 		return error_set(-EINVAL, "save", "path must not be NULL");
+	if (map->view)
+		return error_set(-EOPNOTSUPP, "save elsewhere",
+				 "it is a file in an image: clone it there with minifs_clone, and edit the clone");
 	if (strategy != SNAPMAP_STRATEGY_AUTO && strategy != SNAPMAP_STRATEGY_REPLACE)
 		return error_set(-EINVAL, "save", "a new file can only be made with the strategy replace");
 	error_begin(path);
@@ -500,7 +551,11 @@ void snapmap_mut_close(struct snapmap_mut *map)
 {
 	if (!map)
 		return;
-	overlay_close(&map->overlay);
-	target_close(&map->target);
+	if (map->view) {
+		map->view->view.ops->close(&map->view->view);
+	} else {
+		overlay_close(&map->overlay);
+		target_close(&map->target);
+	}
 	free(map);
 }

@@ -96,9 +96,14 @@ int minifs_sync(struct minifs *fs)
 	return rc;
 }
 
-void minifs_close(struct minifs *fs)
+void image_keep(struct minifs *fs)
 {
-	if (!fs)
+	atomic_fetch_add(&fs->users, 1);
+}
+
+void image_let_go(struct minifs *fs)
+{
+	if (atomic_fetch_sub(&fs->users, 1) > 1)
 		return;
 	mfs_close(&fs->fs);
 	snapmap_close(fs->map);
@@ -110,18 +115,29 @@ void minifs_close(struct minifs *fs)
 	free(fs);
 }
 
+void minifs_close(struct minifs *fs)
+{
+	if (!fs)
+		return;
+	atomic_store(&fs->closed, true);
+	image_let_go(fs);
+}
+
 int minifs_statfs(struct minifs *fs, struct minifs_space *ret)
 {
 	const struct disk_super *super;
+	uint64_t free_blocks, pinned;
 	int rc = image_enter(fs, ret);
 
 	if (rc)
 		return image_fail(fs, rc, "look at", NULL);
 	super = mfs_super(&fs->fs);
+	free_blocks = get64(super->free_blocks);
+	pinned = mfs_blocks_pinned_free(&fs->fs);
 	*ret = (struct minifs_space){
 		.block_size = MFS_BLOCK,
 		.blocks = fs->fs.geo.data_blocks,
-		.free_blocks = get64(super->free_blocks),
+		.free_blocks = free_blocks > pinned ? free_blocks - pinned : 0,
 		.inodes = fs->fs.geo.inodes - MFS_ROOT,
 		.free_inodes = get32(super->free_inodes),
 		.size_max = mfs_size_max(&fs->fs),

@@ -154,6 +154,12 @@ void minifs_file_close(struct minifs_file *file)
 	free(file);
 }
 
+struct minifs *image_of_file(const struct minifs_file *file, uint32_t *ret_ino)
+{
+	*ret_ino = file->ino;
+	return file->fs;
+}
+
 int minifs_file_stat(struct minifs_file *file, struct stat *ret)
 {
 	struct mfs_inode inode;

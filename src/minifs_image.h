@@ -4,6 +4,7 @@
 #define SNAPMAP_MINIFS_IMAGE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "backends/minifs/fs.h"
 
@@ -16,6 +17,8 @@ struct snapmap_mut;
  * @store: the bytes of @map or @mut
  * @map: opened for reading
  * @mut: opened for writing
+ * @users: it lives until the last one: who opened it, and each mapping of a file of it
+ * @closed: by who opened it
  * @in_place: @mut is the file itself, and has the lock
  * @exchanges: blocks of it can be exchanged
  * @in_memory: a page of it that is only read takes room
@@ -32,6 +35,8 @@ struct minifs {
 	struct snapmap *map;
 	struct snapmap_mut *mut;
 	bool in_place, exchanges, in_memory;
+	atomic_uint users;
+	atomic_bool closed;
 	int lock_fd;
 	pthread_mutex_t holds;
 	struct mfs_owner owner;
@@ -45,6 +50,9 @@ int image_enter_change(struct minifs *fs, const void *argument);
 void image_leave(struct minifs *fs);
 /* Ends the transaction: @rc, a count or an error, or why it could not be finished. */
 ssize_t image_leave_change(struct minifs *fs, ssize_t rc);
+/* One more user, and one less. */
+void image_keep(struct minifs *fs);
+void image_let_go(struct minifs *fs);
 /* Has a sentence made; returns @rc. */
 int image_fail(const struct minifs *fs, int rc, const char *what, const char *path);
 
@@ -63,6 +71,9 @@ int image_change(struct minifs *fs, const struct image_which *which, image_edit 
 struct minifs_entry;
 int image_leave_held(struct minifs *fs, int rc, const struct mfs_inode *inode, struct minifs_entry *ret);
 int image_set_time(const struct timespec *time, int64_t *ret);
+/* minifs_file.c */
+struct minifs_file;
+struct minifs *image_of_file(const struct minifs_file *file, uint32_t *ret_ino);
 
 /* minifs_open.c: opening with the lock, and all of it again for a check */
 struct image_request {

@@ -28,6 +28,7 @@ static int new_handle(const char *path, struct minifs **ret)
 	fs->lock_fd = -1;
 	pthread_mutex_init(&fs->holds, NULL);
 	fs->owner = (struct mfs_owner){sys_geteuid(), sys_getegid()};
+	atomic_init(&fs->users, 1);
 	*ret = fs;
 	return 0;
 }

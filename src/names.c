@@ -55,6 +55,8 @@ const char *snapmap_strategy_name(uint32_t strategy)
 		return "clone";
 	case SNAPMAP_STRATEGY_JOURNAL:
 		return "journal";
+	case SNAPMAP_STRATEGY_IMAGE:
+		return "image";
 	default:
 		return "unknown";
 	}

@@ -148,6 +148,7 @@ void sys_not_dumped(void *address, size_t length);
 int sys_not_inherited(void *address, size_t length);
 int sys_protect(void *address, size_t length, int prot);
 int sys_share_mapping(void *from, size_t length, void *to);
+int sys_twin_mapping(void *from, size_t length, void *to);
 int sys_populate(const void *address, size_t length);
 int sys_copy_memory(void *to, const void *from, size_t n);
 int sys_memfd(const char *name);

@@ -15,6 +15,9 @@
 #ifndef MADV_POPULATE_READ /* Linux 5.14 */
 #define MADV_POPULATE_READ 22
 #endif
+#ifndef MREMAP_DONTUNMAP /* Linux 5.7; of files 5.13 */
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MADV_DONTNEED_LOCKED /* Linux 5.18 */
 #define MADV_DONTNEED_LOCKED 24
 #endif
@@ -114,6 +117,17 @@ int sys_protect(void *address, size_t length, int prot)
 int sys_share_mapping(void *from, size_t length, void *to)
 {
 	return mremap(from, 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
+}
+
+/*
+ * A second mapping of a file's pages, none of which was written, replacing what is at @to.
+ * The pages move there, and the first mapping reads them again (mremap(2), DONTUNMAP).
+ */
+int sys_twin_mapping(void *from, size_t length, void *to)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+
+	return mremap(from, length, length, flags, to) == MAP_FAILED ? -errno : 0;
 }
 
 /*

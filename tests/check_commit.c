@@ -302,7 +302,7 @@ START_TEST(test_bad_arguments_are_refused_and_nothing_changes)
 		{.size = sizeof(wrong[0]) + 8},
 		{.size = sizeof(wrong[0]), .flags = 1u << 3},
 		{.size = sizeof(wrong[0]), .flags = 1u << 31},
-		{.size = sizeof(wrong[0]), .strategy = SNAPMAP_STRATEGY_JOURNAL + 1},
+		{.size = sizeof(wrong[0]), .strategy = SNAPMAP_STRATEGY_IMAGE + 1},
 		{.size = sizeof(wrong[0]), .strategy = UINT32_MAX},
 	};
 	uint64_t hash;

@@ -69,6 +69,67 @@ static int find_from(const struct mfs *fs, uint32_t bitmap, uint64_t start, uint
 	return 0;
 }
 
+/* The same for blocks of data, without those that are pinned. */
+static uint64_t find_free(const struct mfs *fs, uint64_t from, uint64_t to)
+{
+	uint64_t end;
+
+	while (from < to) {
+		from = find_clear(fs, fs->geo.data_bitmap, from, to);
+		end = from < to ? mfs_pinned_until(fs, from + fs->geo.data) : 0;
+		if (!end)
+			return from;
+		from = end - fs->geo.data;
+	}
+	return to;
+}
+
+static int find_block(const struct mfs *fs, uint64_t start, uint64_t *ret)
+{
+	uint64_t bits = fs->geo.data_blocks, found;
+
+	if (start >= bits)
+		start = 0;
+	found = find_free(fs, start, bits);
+	if (found == bits) {
+		found = find_free(fs, 0, start);
+		if (found == start)
+			return -ENOSPC;
+	}
+	*ret = found;
+	return 0;
+}
+
+/* @block must be a data block. */
+static bool is_to_be_had(const struct mfs *fs, uint32_t block)
+{
+	return !mfs_block_used(fs, block) && !mfs_pinned_until(fs, block);
+}
+
+static uint64_t count_clear(const struct mfs *fs, uint64_t from, uint64_t to)
+{
+	uint64_t n = 0;
+
+	while (from < to) {
+		uint64_t end = (from | 63) + 1, clear = ~word_at(fs, fs->geo.data_bitmap, from) >> (from % 64);
+
+		if (end > to)
+			clear &= ((uint64_t)1 << (to - from)) - 1;
+		n += (uint64_t)__builtin_popcountll(clear);
+		from = end;
+	}
+	return n;
+}
+
+uint64_t mfs_blocks_pinned_free(const struct mfs *fs)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < fs->pins.n; i++)
+		n += count_clear(fs, fs->pins.v[i].start - fs->geo.data, fs->pins.v[i].end - fs->geo.data);
+	return n;
+}
+
 static int set_bit(struct mfs *fs, uint32_t bitmap, uint64_t bit, bool value)
 {
 	uint8_t *bytes, mask = (uint8_t)(1u << (bit % 8));
@@ -105,31 +166,56 @@ static int count_inodes(struct mfs *fs, bool free)
 	return rc;
 }
 
+static int take_block(struct mfs *fs, uint64_t bit, uint32_t *ret)
+{
+	uint32_t block = fs->geo.data + (uint32_t)bit;
+	int rc = set_bit(fs, fs->geo.data_bitmap, bit, true);
+
+	if (!rc)
+		rc = count_blocks(fs, false);
+	if (!rc)
+		rc = mfs_fresh(fs, block);
+	if (!rc)
+		*ret = block;
+	return rc;
+}
+
 /* A data block, @near if that is free; its bytes are whatever they were. */
 int mfs_block_alloc(struct mfs *fs, uint32_t near, uint32_t *ret)
 {
-	uint64_t bit = fs->block_rotor;
-	uint32_t block;
-	int rc = 0;
+	uint64_t bit = 0;
+	int rc = fs->store->writable ? 0 : -EROFS;
 
-	if (!fs->store->writable)
-		return -EROFS;
-	if (mfs_is_data(fs, near) && !mfs_block_used(fs, near))
+	if (!rc && mfs_is_data(fs, near) && is_to_be_had(fs, near))
 		bit = near - fs->geo.data;
-	else
-		rc = find_from(fs, fs->geo.data_bitmap, fs->block_rotor, fs->geo.data_blocks, &bit);
+	else if (!rc)
+		rc = find_block(fs, fs->block_rotor, &bit);
 	if (!rc)
-		rc = set_bit(fs, fs->geo.data_bitmap, bit, true);
+		rc = take_block(fs, bit, ret);
 	if (!rc)
-		rc = count_blocks(fs, false);
-	block = fs->geo.data + (uint32_t)bit;
+		fs->block_rotor = bit + 1;
+	return rc;
+}
+
+/*
+ * A block for pointers. Among the data they would end a run after each 1,024 blocks, so
+ * they begin at a place of their own, where one block of 128 lies behind them.
+ */
+int mfs_pointer_alloc(struct mfs *fs, uint32_t *ret)
+{
+	uint64_t apart = fs->geo.data_blocks / 128, bit = 0;
+	int rc;
+
+	if (apart < 16)
+		return mfs_block_alloc(fs, 0, ret);
+	if (!fs->pointer_rotor)
+		fs->pointer_rotor = fs->geo.data_blocks - apart;
+	rc = fs->store->writable ? find_block(fs, fs->pointer_rotor, &bit) : -EROFS;
 	if (!rc)
-		rc = mfs_fresh(fs, block);
-	if (rc)
-		return rc;
-	fs->block_rotor = bit + 1;
-	*ret = block;
-	return 0;
+		rc = take_block(fs, bit, ret);
+	if (!rc)
+		fs->pointer_rotor = bit + 1;
+	return rc;
 }
 
 /* A block that nobody shares. */

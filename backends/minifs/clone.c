@@ -22,19 +22,38 @@ static int copy_block(struct cloning *c, uint32_t from, uint32_t *ret)
 	return rc;
 }
 
-static int clone_block(void *arg, uint64_t at, uint32_t block)
+static int set_pointers(struct cloning *c, uint64_t at, uint32_t block, uint64_t n)
+{
+	int rc = 0;
+
+	for (uint64_t done = 0, some; !rc && done < n; done += some) {
+		rc = mfs_map_set_run(c->fs, c->to, at + done, block + (uint32_t)done, n - done, &some);
+		if (rc)
+			break;
+	}
+	c->to->blocks += rc ? 0 : n;
+	return rc;
+}
+
+static int clone_run(void *arg, const struct mfs_extent *run)
 {
 	struct cloning *c = (struct cloning *)arg;
-	uint64_t target = at - c->from_block + c->to_block;
-	bool shared;
-	int rc = mfs_share(c->fs, block, &shared);
+	uint64_t target = run->at - c->from_block + c->to_block;
+	int rc = 0;
 
-	if (!rc && !shared)
-		rc = copy_block(c, block, &block);
-	if (!rc)
-		rc = mfs_map_set(c->fs, c->to, target, block);
-	if (!rc)
-		c->to->blocks++;
+	for (uint64_t done = 0, n; !rc && done < run->length; done += n) {
+		uint32_t block = run->block + (uint32_t)done;
+
+		rc = mfs_share(c->fs, block, run->length - done, &n);
+		if (!rc && !n) {
+			rc = copy_block(c, block, &block);
+			n = 1;
+		}
+		if (!rc)
+			rc = set_pointers(c, target + done, block, n);
+		if (rc)
+			break;
+	}
 	return rc;
 }
 
@@ -79,7 +98,7 @@ int mfs_clone_range(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to
 	if (!rc)
 		rc = mfs_punch_blocks(fs, to, cloning.to_block, cloning.to_block + blocks);
 	if (!rc)
-		rc = mfs_map_walk(fs, &source, cloning.from_block, cloning.from_block + blocks, clone_block, &cloning);
+		rc = mfs_map_runs(fs, &source, cloning.from_block, cloning.from_block + blocks, clone_run, &cloning);
 	if (r.to + r.length > to->size)
 		to->size = r.to + r.length;
 	to->mtime = to->ctime = mfs_now();

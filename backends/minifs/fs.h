@@ -84,15 +84,28 @@ struct mfs_held {
 	size_t size, used;
 };
 
+/* Blocks that somebody has mapped: pins.c */
+struct mfs_pin {
+	uint64_t start, end;
+	uint32_t count;
+};
+struct mfs_pins {
+	struct mfs_pin *v, *spare;
+	size_t n, capacity;
+	size_t runs; /* of all that was pinned */
+};
+
 struct mfs {
 	struct minifs_store *store;
 	uint8_t *base;
 	struct mfs_geometry geo;
 	uint32_t incompat, ro_compat;
 	struct mfs_txn txn;
-	uint64_t block_rotor; /* where the search for free space goes on */
+	uint64_t block_rotor;	/* where the search for free space goes on */
+	uint64_t pointer_rotor; /* the same for blocks of pointers, which keep out of the way of data */
 	uint32_t inode_rotor;
 	struct mfs_held held;
+	struct mfs_pins pins;
 };
 
 /* An inode in numbers of this machine. */
@@ -154,6 +167,9 @@ void mfs_txn_close(struct mfs *fs);
 bool mfs_block_used(const struct mfs *fs, uint32_t block);
 bool mfs_inode_used(const struct mfs *fs, uint32_t ino);
 int mfs_block_alloc(struct mfs *fs, uint32_t near, uint32_t *ret);
+int mfs_pointer_alloc(struct mfs *fs, uint32_t *ret);
+/* Free blocks that cannot be had, for they are pinned. */
+uint64_t mfs_blocks_pinned_free(const struct mfs *fs);
 int mfs_block_free(struct mfs *fs, uint32_t block);
 void mfs_block_release(struct mfs *fs, uint32_t block);
 int mfs_inode_take(struct mfs *fs, uint32_t *ret);
@@ -162,8 +178,10 @@ int mfs_inode_give(struct mfs *fs, uint32_t ino);
 /* refs.c: how many share a block */
 #define MFS_SHARES_MAX 0xffffu
 int mfs_shares(const struct mfs *fs, uint32_t block, uint32_t *ret);
-int mfs_share(struct mfs *fs, uint32_t block, bool *ret_shared);
+/* One more pointer will lead to each of the first *@ret of @n blocks. 0: the first one has to be copied instead. */
+int mfs_share(struct mfs *fs, uint32_t block, uint64_t n, uint64_t *ret);
 int mfs_unshare(struct mfs *fs, uint32_t block);
+int mfs_unshare_run(struct mfs *fs, uint32_t block, uint64_t n);
 int mfs_shares_set(struct mfs *fs, uint32_t block, uint32_t shares);
 int mfs_counts_create(struct mfs *fs);
 
@@ -191,6 +209,8 @@ void mfs_held_close(struct mfs *fs);
 uint64_t mfs_size_max(const struct mfs *fs);
 int mfs_map_get(const struct mfs *fs, const struct mfs_inode *inode, uint64_t at, uint32_t *ret);
 int mfs_map_set(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t block);
+/* The same for up to @n blocks in a row; *@ret is for how many. */
+int mfs_map_set_run(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t block, uint64_t n, uint64_t *ret);
 /* A block of the inode's own to write to. @whole: all of it will be written. */
 int mfs_map_own(struct mfs *fs, struct mfs_inode *inode, uint64_t at, bool whole, uint32_t *ret);
 int mfs_map_cut(struct mfs *fs, struct mfs_inode *inode, uint64_t from);
@@ -198,6 +218,36 @@ int mfs_map_cut(struct mfs *fs, struct mfs_inode *inode, uint64_t from);
 typedef int mfs_visit(void *arg, uint64_t at, uint32_t block);
 int mfs_map_walk(const struct mfs *fs, const struct mfs_inode *inode, uint64_t from, uint64_t to, mfs_visit *visit,
 		 void *arg);
+
+/* runs.c: the same in runs of blocks */
+struct mfs_extent {
+	uint64_t at; /* block of the file */
+	uint32_t block;
+	uint64_t length;
+};
+struct mfs_extents {
+	struct mfs_extent *v;
+	size_t n, capacity;
+};
+typedef int mfs_visit_run(void *arg, const struct mfs_extent *run);
+int mfs_map_runs(const struct mfs *fs, const struct mfs_inode *inode, uint64_t from, uint64_t to, mfs_visit_run *visit,
+		 void *arg);
+int mfs_extents_of(const struct mfs *fs, const struct mfs_inode *inode, struct mfs_extents *ret);
+void mfs_extents_free(struct mfs_extents *extents);
+bool mfs_extents_same(const struct mfs_extents *a, const struct mfs_extents *b);
+
+/* pins.c: blocks whose bytes must stay. Each pin wants the same runs for its unpin. */
+struct mfs_runs {
+	struct mfs_run *v; /* sorted, apart */
+	size_t n;
+};
+int mfs_runs_of(const struct mfs_extents *extents, struct mfs_runs *ret);
+void mfs_runs_free(struct mfs_runs *runs);
+int mfs_pin(struct mfs *fs, const struct mfs_runs *runs);
+void mfs_unpin(struct mfs *fs, const struct mfs_runs *runs);
+/* Where the pins around the block end; 0 if it is not pinned. */
+uint64_t mfs_pinned_until(const struct mfs *fs, uint64_t block);
+void mfs_pins_close(struct mfs *fs);
 
 /* data.c */
 ssize_t mfs_read(const struct mfs *fs, const struct mfs_inode *inode, void *buf, size_t n, uint64_t offset);

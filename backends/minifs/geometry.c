@@ -194,6 +194,7 @@ void mfs_close(struct mfs *fs)
 {
 	mfs_txn_close(fs);
 	mfs_held_close(fs);
+	mfs_pins_close(fs);
 }
 
 int mfs_sync(struct mfs *fs)

@@ -90,7 +90,7 @@ int mfs_map_get(const struct mfs *fs, const struct mfs_inode *inode, uint64_t at
 
 static int new_pointer_block(struct mfs *fs, struct mfs_inode *inode, uint32_t *ret)
 {
-	int rc = mfs_block_alloc(fs, 0, ret);
+	int rc = mfs_pointer_alloc(fs, ret);
 
 	if (rc)
 		return rc;
@@ -100,7 +100,7 @@ static int new_pointer_block(struct mfs *fs, struct mfs_inode *inode, uint32_t *
 }
 
 /* Blocks of pointers are made as needed; the block itself is the caller's to count. */
-int mfs_map_set(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t block)
+int mfs_map_set_run(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t block, uint64_t n, uint64_t *ret)
 {
 	unsigned slot, level;
 	uint64_t rest;
@@ -112,6 +112,7 @@ int mfs_map_set(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t b
 	if (at >= blocks_max(fs))
 		return -EFBIG;
 	find_slot(at, &slot, &level, &rest);
+	*ret = 1;
 	if (!level) {
 		inode->pointers[slot] = block;
 		return 0;
@@ -136,8 +137,19 @@ int mfs_map_set(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t b
 				*pointers = put32(next);
 		}
 	}
-	*pointers = put32(block);
+	if (n > MFS_PER_BLOCK - child_of(rest, 1))
+		n = MFS_PER_BLOCK - child_of(rest, 1);
+	for (uint32_t i = 0; i < n; i++)
+		pointers[i] = put32(block + i);
+	*ret = n;
 	return 0;
+}
+
+int mfs_map_set(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t block)
+{
+	uint64_t n;
+
+	return mfs_map_set_run(fs, inode, at, block, 1, &n);
 }
 
 static bool may_be_shared(const struct mfs_inode *inode)
@@ -160,6 +172,9 @@ int mfs_map_own(struct mfs *fs, struct mfs_inode *inode, uint64_t at, bool whole
 
 	if (!rc && old && may_be_shared(inode))
 		rc = mfs_shares(fs, old, &shares);
+	/* Somebody has it mapped. */
+	if (!rc && old && !shares && may_be_shared(inode) && mfs_pinned_until(fs, old))
+		shares = 1;
 	if (!rc && old && !shares) {
 		*ret = old;
 		return 0;
@@ -203,6 +218,25 @@ static int free_one(struct cut *cut, uint32_t block, bool data)
 	return data && may_be_shared(cut->inode) ? mfs_unshare(cut->fs, block) : mfs_block_free(cut->fs, block);
 }
 
+/* The data of a block of pointers, from pointer @i on. */
+static int free_data(struct cut *cut, const le32 *pointers, unsigned i)
+{
+	int rc = 0;
+
+	while (!rc && i < MFS_PER_BLOCK) {
+		uint32_t block = get32(pointers[i]), n = 1;
+
+		while (block && i + n < MFS_PER_BLOCK && get32(pointers[i + n]) == block + n)
+			n++;
+		i += n;
+		if (!block)
+			continue;
+		cut->inode->blocks -= n < cut->inode->blocks ? n : cut->inode->blocks;
+		rc = mfs_unshare_run(cut->fs, block, n);
+	}
+	return rc;
+}
+
 /* @first: the block of the file where the subtree begins. *@pointer becomes 0 if all of it went. */
 static int cut_tree(struct cut *cut, uint32_t *pointer, unsigned level, uint64_t first)
 {
@@ -220,6 +254,14 @@ static int cut_tree(struct cut *cut, uint32_t *pointer, unsigned level, uint64_t
 		rc = mfs_touch(fs, block, &bytes);
 		if (rc)
 			return rc;
+	}
+	if (level == 1 && may_be_shared(cut->inode)) {
+		rc = free_data(cut, pointers_of(fs, block), i);
+		if (rc)
+			return rc;
+		if (partly)
+			memset(pointers_of(fs, block) + i, 0, (MFS_PER_BLOCK - i) * sizeof(le32));
+		i = MFS_PER_BLOCK;
 	}
 	for (; level && i < MFS_PER_BLOCK; i++) {
 		le32 *entry = pointers_of(fs, block) + i;

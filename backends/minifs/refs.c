@@ -66,55 +66,106 @@ int mfs_counts_create(struct mfs *fs)
 	return 0;
 }
 
-int mfs_shares_set(struct mfs *fs, uint32_t block, uint32_t shares)
+/* The block of counts in which that of @i is, to be changed. NULL: it is a hole, and none is to be made. */
+static int own_counts(struct mfs *fs, uint64_t i, bool make, uint8_t **ret)
 {
-	uint64_t i = block - fs->geo.data;
 	struct mfs_inode counts;
-	uint8_t *bytes;
 	uint32_t at;
 	int rc = load_counts(fs, &counts);
 
-	if (rc == -ENOENT && !shares)
-		return 0;
+	*ret = NULL;
 	if (rc == -ENOENT)
-		rc = -EUCLEAN;
+		return make ? -EUCLEAN : 0;
 	if (!rc)
 		rc = mfs_map_get(fs, &counts, i / COUNTS_PER_BLOCK, &at);
-	if (!rc && !at && !shares)
+	if (!rc && !at && !make)
 		return 0;
 	if (!rc && !at) {
 		rc = mfs_map_own(fs, &counts, i / COUNTS_PER_BLOCK, false, &at);
 		if (!rc)
 			rc = mfs_inode_store(fs, &counts);
 	}
-	if (!rc)
-		rc = mfs_touch(fs, at, &bytes);
-	if (!rc)
+	return rc ? rc : mfs_touch(fs, at, ret);
+}
+
+int mfs_shares_set(struct mfs *fs, uint32_t block, uint32_t shares)
+{
+	uint64_t i = block - fs->geo.data;
+	uint8_t *bytes;
+	int rc = own_counts(fs, i, shares != 0, &bytes);
+
+	if (!rc && bytes)
 		((le16 *)bytes)[i % COUNTS_PER_BLOCK] = put16((uint16_t)shares);
 	return rc;
 }
 
-/* One more pointer will lead to the block. *@ret_shared is false if it has to be copied instead. */
-int mfs_share(struct mfs *fs, uint32_t block, bool *ret_shared)
+int mfs_share(struct mfs *fs, uint32_t block, uint64_t n, uint64_t *ret)
 {
-	uint32_t shares;
-	int rc = mfs_shares(fs, block, &shares);
+	uint64_t i = block - fs->geo.data, room = COUNTS_PER_BLOCK - i % COUNTS_PER_BLOCK, done = 0;
+	uint8_t *bytes;
+	le16 *counts;
+	int rc = own_counts(fs, i, true, &bytes);
 
 	if (rc)
 		return rc;
-	if (!mfs_block_used(fs, block))
-		return -EUCLEAN;
-	*ret_shared = shares < MFS_SHARES_MAX;
-	return *ret_shared ? mfs_shares_set(fs, block, shares + 1) : 0;
+	counts = (le16 *)bytes + i % COUNTS_PER_BLOCK;
+	for (; done < n && done < room && get16(counts[done]) < MFS_SHARES_MAX; done++) {
+		if (!mfs_block_used(fs, block + (uint32_t)done))
+			return -EUCLEAN;
+		counts[done] = put16((uint16_t)(get16(counts[done]) + 1));
+	}
+	*ret = done;
+	return 0;
 }
 
-/* One pointer less; the last one frees the block. */
+static int give_up(struct mfs *fs, uint32_t block, le16 *count)
+{
+	uint32_t shares = count ? get16(*count) : 0;
+
+	if (shares == MFS_SHARES_MAX)
+		return 0;
+	if (!shares)
+		return mfs_block_free(fs, block);
+	*count = put16((uint16_t)(shares - 1));
+	return 0;
+}
+
+static bool any_shared(const le16 *counts, uint64_t n)
+{
+	for (uint64_t k = 0; k < n; k++)
+		if (get16(counts[k]) && get16(counts[k]) < MFS_SHARES_MAX)
+			return true;
+	return false;
+}
+
+/* One pointer less for each of @n blocks; the last one frees a block. */
+int mfs_unshare_run(struct mfs *fs, uint32_t block, uint64_t n)
+{
+	struct mfs_inode counts;
+	int rc = mfs_is_data(fs, block) && n <= fs->geo.blocks - block ? load_counts(fs, &counts) : -EUCLEAN;
+	bool none = rc == -ENOENT;
+
+	if (none)
+		rc = 0;
+	for (uint64_t done = 0; !rc && done < n;) {
+		uint64_t i = block - fs->geo.data + done, room = COUNTS_PER_BLOCK - i % COUNTS_PER_BLOCK;
+		uint64_t end = n - done < room ? n : done + room;
+		uint32_t at = 0;
+		uint8_t *bytes;
+		le16 *count = NULL;
+
+		rc = none ? 0 : mfs_map_get(fs, &counts, i / COUNTS_PER_BLOCK, &at);
+		if (!rc && at) {
+			count = (le16 *)mfs_at(fs, at) + i % COUNTS_PER_BLOCK;
+			rc = any_shared(count, end - done) ? mfs_touch(fs, at, &bytes) : 0;
+		}
+		for (; !rc && done < end; done++)
+			rc = give_up(fs, block + (uint32_t)done, count ? count++ : NULL);
+	}
+	return rc;
+}
+
 int mfs_unshare(struct mfs *fs, uint32_t block)
 {
-	uint32_t shares;
-	int rc = mfs_is_data(fs, block) ? mfs_shares(fs, block, &shares) : -EUCLEAN;
-
-	if (rc || shares == MFS_SHARES_MAX)
-		return rc;
-	return shares ? mfs_shares_set(fs, block, shares - 1) : mfs_block_free(fs, block);
+	return mfs_unshare_run(fs, block, 1);
 }

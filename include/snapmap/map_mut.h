@@ -41,6 +41,7 @@ struct snapmap_mut;
  * with attributes of users (user.*), of which it leaves user.snapmap.journal.
  */
 #define SNAPMAP_STRATEGY_JOURNAL 4u
+#define SNAPMAP_STRATEGY_IMAGE 5u /* into a file of an image (minifs_map_mut), and only there */
 
 /**
  * struct snapmap_commit_options - how to commit
