@@ -185,7 +185,7 @@ static int publish(struct edited_file *f, struct into *into, const struct ranges
 		settle(f, &now);
 	mapped_give(&before);
 	if (held) {
-		mfs_release(&fs->fs, rc ? into->inode.ino : f->ino);
+		mfs_release(&fs->fs, rc ? into->inode.ino : f->ino, 1);
 		f->ino = rc ? f->ino : into->inode.ino;
 	}
 	return rc;

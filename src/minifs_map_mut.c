@@ -35,7 +35,7 @@ static void release_inode(void *arg)
 {
 	struct edited_file *f = (struct edited_file *)arg;
 
-	mfs_release(&f->mapped.fs->fs, f->ino);
+	mfs_release(&f->mapped.fs->fs, f->ino, 1);
 }
 
 static void close_file(struct view *view)
@@ -243,7 +243,7 @@ static int take(const struct mapped_request *r, struct edited_file *f)
 	if (!rc) {
 		rc = show(f, inode.size);
 		if (rc)
-			mfs_release(&r->fs->fs, f->ino);
+			mfs_release(&r->fs->fs, f->ino, 1);
 	}
 	if (rc)
 		mapped_give(&f->mapped);
