@@ -14,12 +14,26 @@
 
 #define PLAIN_BYTES ((uint64_t)256 << 10)
 
+/* Those who only look must not keep those who change something waiting for ever. No thread takes it twice. */
+static int init_lock(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+	int rc = pthread_rwlockattr_init(&attr);
+
+	if (rc)
+		return rc;
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	rc = pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	return rc;
+}
+
 static int new_handle(const char *path, struct minifs **ret)
 {
 	size_t n = strlen(path) + 1;
 	struct minifs *fs = (struct minifs *)calloc(1, sizeof(*fs) + n);
 
-	if (!fs || pthread_rwlock_init(&fs->lock, NULL)) {
+	if (!fs || init_lock(&fs->lock)) {
 		free(fs);
 		return error_set(-ENOMEM, "open", NULL);
 	}

@@ -14,7 +14,7 @@
 #define IMAGE ((size_t)256 << 10)
 #define INODES 80u
 #define INODE_AT(ino) (3 * BLOCK + (size_t)(ino)*256)
-#define VARIANTS 300
+#define VARIANTS 600
 
 static void make_victim(const char *path)
 {
@@ -155,12 +155,15 @@ static void use(const char *path)
 	minifs_close(fs);
 }
 
+/* The file system below does not matter, and commits are quick in memory. */
 START_TEST(test_images_that_lie)
 {
 	unsigned char *image = (unsigned char *)malloc(IMAGE), *bytes;
 	uint64_t random = test_seed() + (uint64_t)_i;
 	size_t n;
 
+	if (strcmp(test_fs()->name, "tmpfs") != 0)
+		test_skip("on tmpfs");
 	make_victim("victim");
 	bytes = (unsigned char *)test_read_file("victim", &n);
 	ck_assert_uint_eq(n, IMAGE);
