@@ -471,7 +471,8 @@ static int start_aged(const struct job *job, void **ret)
 			RUN(start_aged, run_until_aged)                                              \
 	}
 
-static const struct contender agers[] = {EXCHANGE, REPLACE};
+/* As nobody asked for a strategy. */
+static const struct contender agers[] = {{"snapmap", true, NULL, 0, BY_LIBRARY(AUTO)}};
 static const struct contender openers[] = {OPEN_AFTER(AUTO)};
 static const struct point once[] = {FULL(0)};
 

@@ -9,12 +9,27 @@
 
 /* Whether a file of this size has so many extents that a commit of @edits is to write clusters. */
 bool cluster_wanted(uint64_t size, uint64_t extents, const struct ranges *edits);
-/*
- * What to write instead of @edits: whole clusters, without pages that hold zeros and
- * were not edited, so that holes stay. @image: a file with the first @kept bytes of
- * what was not edited; behind them are zeros, up to @size. -ENOMEM, or the errno of
- * reading: then the edits have to do.
+/**
+ * struct cluster_job - a commit to a file of too many extents
+ * @extents: so many
+ * @sparing: each extent that is taken away costs time, so no commit takes away many more
+ *	than its edits add
+ * @image: a file with the first @kept bytes of what was not edited; behind them are
+ *	zeros, up to @size
  */
-int cluster_widen(const struct ranges *edits, int image, uint64_t kept, uint64_t size, struct ranges *ret);
+struct cluster_job {
+	const struct ranges *edits;
+	uint64_t extents;
+	bool sparing;
+	int image;
+	uint64_t kept, size;
+};
+
+/*
+ * What to write instead of the edits: whole clusters, without pages that hold zeros and
+ * were not edited, so that holes stay. -ENODATA if nothing is gained, for there are as
+ * many holes; -ENOMEM, or the errno of reading: then the edits have to do.
+ */
+int cluster_widen(const struct cluster_job *job, struct ranges *ret);
 
 #endif

@@ -284,9 +284,18 @@ static bool must_be_fresh(const struct overlay *o, const struct staged *s)
  */
 static bool spread(struct overlay *o, const struct ranges *edits, struct ranges *ret)
 {
+	struct cluster_job job = {
+		.edits = edits,
+		.image = o->image.fd,
+		.kept = o->kept,
+		.size = o->size,
+	};
+
 	o->extents += 2 * edits->n;
-	return cluster_wanted(o->size, o->extents, edits) && !sys_count_extents(o->image.fd, &o->extents) &&
-	       cluster_wanted(o->size, o->extents, edits) && !cluster_widen(edits, o->image.fd, o->kept, o->size, ret);
+	if (!cluster_wanted(o->size, o->extents, edits) || sys_count_extents(o->image.fd, &o->extents))
+		return false;
+	job.extents = o->extents;
+	return cluster_wanted(o->size, o->extents, edits) && !cluster_widen(&job, ret);
 }
 
 static int find_what_to_write(struct overlay *o, struct staged *s)

@@ -134,9 +134,16 @@ static uint64_t unit_of(uint64_t block)
 /* The edits, and perhaps what lies around them. */
 static int spread(const struct commit *c, const struct layout *l, struct ranges *ret)
 {
-	if (!cluster_wanted(c->size, l->extents, c->edits))
-		return -ENODATA;
-	return cluster_widen(c->edits, c->overlay->image.fd, c->kept, c->size, ret);
+	const struct cluster_job job = {
+		.edits = c->edits,
+		.extents = l->extents,
+		.sparing = true,
+		.image = c->overlay->image.fd,
+		.kept = c->kept,
+		.size = c->size,
+	};
+
+	return cluster_wanted(c->size, l->extents, c->edits) ? cluster_widen(&job, ret) : -ENODATA;
 }
 
 static int blocks_to_write(const struct commit *c, const struct layout *l, struct ranges *ret)

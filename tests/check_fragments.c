@@ -65,6 +65,22 @@ static void check_bound(size_t size, size_t edits, int commits, bool reopen)
 	ck_assert_msg(extents <= bound, "%ju extents, the bound is %ju", (uintmax_t)extents, (uintmax_t)bound);
 }
 
+/* Each second page gets a place of its own: that of the same page of a clone. */
+static void cut_to_pieces(const char *path, size_t size)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC), keep = open("pieces", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char page[PAGE];
+
+	ck_assert(fd >= 0 && keep >= 0 && !ioctl(keep, FICLONE, fd));
+	for (size_t at = 0; at < size; at += 2 * PAGE) {
+		ck_assert_int_eq(pread(fd, page, PAGE, (off_t)at), PAGE);
+		ck_assert_int_eq(pwrite(fd, page, PAGE, (off_t)at), PAGE);
+	}
+	ck_assert(!fsync(fd) && !ioctl(keep, FICLONE, fd));
+	close(fd);
+	close(keep);
+}
+
 START_TEST(test_many_edits_of_one_handle)
 {
 	check_bound(48 * MIB, 1000, 12, false);
@@ -81,6 +97,34 @@ START_TEST(test_few_edits)
 {
 	/* As many commits as make more extents than the bound if nothing is done about it. */
 	check_bound(32 * MIB, 16, 240, false);
+}
+END_TEST
+
+/* Fewer with each commit, but not all of them at the cost of one. */
+START_TEST(test_file_that_comes_in_pieces)
+{
+	const size_t size = 32 * MIB, pieces = size / PAGE;
+	struct snapmap_commit_options o = {.size = sizeof(o), .flags = SNAPMAP_COMMIT_NOSYNC};
+	uint64_t random = test_seed(), before, after;
+	struct snapmap_mut *map;
+
+	if (!test_fs()->exchange)
+		test_skip("no exchange of blocks");
+	test_make_file("f", size, 1);
+	cut_to_pieces("f", size);
+	before = extents_of("f");
+	ck_assert_uint_ge(before, pieces / 2);
+	ck_ok(snapmap_mut_open("f", NULL, &map));
+	for (int i = 0; i < 20; i++) {
+		for (int k = 0; k < 16; k++)
+			++((unsigned char *)snapmap_mut_data(map))[test_random(&random) % pieces * PAGE];
+		ck_ok(snapmap_mut_commit(map, &o));
+		after = extents_of("f");
+		ck_assert_msg(before - after < 256, "from %ju to %ju", (uintmax_t)before, (uintmax_t)after);
+		before = after;
+	}
+	ck_assert_uint_lt(after, extents_of("pieces"));
+	snapmap_mut_close(map);
 }
 END_TEST
 
@@ -120,6 +164,7 @@ static void add_fragments(TCase *tc)
 	tcase_add_test(tc, test_many_edits_of_one_handle);
 	tcase_add_test(tc, test_many_edits_of_many_handles);
 	tcase_add_test(tc, test_few_edits);
+	tcase_add_test(tc, test_file_that_comes_in_pieces);
 	tcase_add_test(tc, test_holes_stay_holes);
 }
 
