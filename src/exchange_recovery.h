@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Exchanges that the kernel can finish after a crash. */
+/* Exchanges that the kernel can end, also after a crash. */
 #ifndef SNAPMAP_EXCHANGE_RECOVERY_H
 #define SNAPMAP_EXCHANGE_RECOVERY_H
 
@@ -24,8 +24,11 @@ struct layout {
 	bool holes;
 };
 
-/* Whether these blocks of @file may be exchanged: 0, -EOPNOTSUPP, or the errno of looking. */
-int exchange_recovery_check(int file, const struct layout *layout, const struct ranges *blocks);
+/*
+ * Whether these blocks of @file may be exchanged with those of @donor, which are written out:
+ * 0; -EXFULL if that could give @file too many new extents; -EOPNOTSUPP; or the errno of looking.
+ */
+int exchange_recovery_check(int file, int donor, const struct layout *layout, const struct ranges *blocks);
 /*
  * To be called while @donor, the file of @size bytes that is to bring these blocks, is
  * empty: gives it extents behind its end if it needs more. @layout: of the other file.
