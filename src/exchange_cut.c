@@ -34,16 +34,13 @@ static int append_cuts(const struct exchange_step *s, uint64_t block, struct ran
 	return rc || !s->right ? rc : ranges_append(ret, last, block);
 }
 
-static int find_cuts(int file, int donor, uint64_t block, const struct ranges *blocks, struct ranges *ret)
+static int find_cuts(const struct exchange_steps *steps, uint64_t block, uint64_t size, struct ranges *ret)
 {
-	struct exchange_steps steps;
-	int rc = exchange_steps_list(file, donor, block, blocks, &steps);
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	for (size_t i = 0; !rc && i < steps.n; i++)
-		rc = append_cuts(&steps.v[i], block, ret);
-	exchange_steps_free(&steps);
+	for (size_t i = 0; !rc && i < steps->n; i++)
+		rc = append_cuts(&steps->v[i], block, ret);
+	ranges_clip(ret, size);
 	return rc;
 }
 
@@ -69,13 +66,15 @@ static int copy(int file, const struct ranges *cuts, int copies)
 	char *buffer = (char *)malloc(CHUNK);
 	int rc = buffer ? 0 : -ENOMEM;
 
+	for (size_t i = 0; i < cuts->n; i++)
+		sys_read_ahead(file, cuts->v[i].offset, cuts->v[i].length);
 	for (size_t i = 0; !rc && i < cuts->n; i++)
 		rc = copy_range(file, cuts->v[i].offset, cuts->v[i].offset + cuts->v[i].length, copies, buffer);
 	free(buffer);
 	return rc ? rc : sys_write_out(copies);
 }
 
-int exchange_cut(int file, int donor, uint64_t block, const struct ranges *blocks, int copies)
+int exchange_cut(int file, const struct exchange_steps *steps, uint64_t block, int copies)
 {
 	struct ranges cuts = {0};
 	uint64_t size;
@@ -84,8 +83,7 @@ int exchange_cut(int file, int donor, uint64_t block, const struct ranges *block
 	if (!rc)
 		rc = sys_ftruncate(copies, size);
 	if (!rc)
-		rc = find_cuts(file, donor, block, blocks, &cuts);
-	ranges_clip(&cuts, size);
+		rc = find_cuts(steps, block, size, &cuts);
 	if (!rc)
 		rc = copy(file, &cuts, copies);
 	for (size_t i = 0; !rc && i < cuts.n; i++)

@@ -5,14 +5,14 @@
 
 #include <stdint.h>
 
-#include "ranges.h"
+#include "exchange_steps.h"
 
 /*
- * Cuts the extents of @file, on which nothing else changes, where an exchange of @blocks with
- * those of @donor would cut them, and gives it some in holes. @copies: an empty file beside it, open for reading and
- * writing. 0, -EAGAIN if somebody changed these blocks meanwhile, -EOPNOTSUPP if the file cannot share
- * blocks, or the errno of reading, writing and sharing.
+ * Cuts the extents of @file where these steps of an exchange would cut them, and gives it
+ * some where they find holes, in units of @block bytes. Nothing else about it changes. @copies: an empty
+ * file beside it, open for reading and writing. 0, -EAGAIN if somebody changed these blocks meanwhile,
+ * -EOPNOTSUPP if the file cannot share blocks, or the errno of reading, writing and sharing.
  */
-int exchange_cut(int file, int donor, uint64_t block, const struct ranges *blocks, int copies);
+int exchange_cut(int file, const struct exchange_steps *steps, uint64_t block, int copies);
 
 #endif

@@ -186,9 +186,9 @@ static bool may_be_at_the_edge(const struct layout *l, uint64_t fewest, uint64_t
 	return fewest <= fit + 1 && most > (l->attributes ? FEWEST : fit);
 }
 
-/* Without a look at the files: whether nothing that they can be is too much. */
-static bool never_too_much(const struct layout *l, const struct ranges *blocks, uint64_t n)
+bool exchange_recovery_is_sure(const struct layout *l, const struct ranges *blocks)
 {
+	uint64_t n = count_blocks(l, blocks);
 	struct outlook o = {.layout = l, .extents = {l->extents, n + most_in_inode(l) + 2}};
 	uint64_t whole = least(n, l->extents);
 
@@ -208,12 +208,12 @@ static bool never_too_much(const struct layout *l, const struct ranges *blocks, 
 	} else {
 		o.last[0] = o.all[0];
 		o.last[1] = o.all[1];
-		o.steps = blocks->n;
+		o.steps = 1; /* all of it may be in the last few */
 	}
 	return is_enough(&o);
 }
 
-static int judge(const struct layout *l, uint64_t donor_extents, const struct exchange_steps *s)
+int exchange_recovery_check(const struct layout *l, uint64_t donor_extents, const struct exchange_steps *s)
 {
 	struct outlook o = {.layout = l, .extents = {l->extents, donor_extents}};
 	uint64_t whole = 0;
@@ -233,24 +233,6 @@ static int judge(const struct layout *l, uint64_t donor_extents, const struct ex
 		if (!look_back(&o, s->v[i].file, s->v[i].donor))
 			return -EXFULL;
 	return is_enough(&o) ? 0 : -EXFULL;
-}
-
-int exchange_recovery_check(int file, int donor, const struct layout *l, const struct ranges *blocks)
-{
-	struct exchange_steps steps;
-	struct sys_layout st;
-	int rc;
-
-	if (never_too_much(l, blocks, count_blocks(l, blocks)))
-		return 0;
-	rc = sys_layout(donor, &st);
-	if (!rc)
-		rc = exchange_steps_list(file, donor, l->block, blocks, &steps);
-	if (rc)
-		return rc;
-	rc = judge(l, st.extents, &steps);
-	exchange_steps_free(&steps);
-	return rc;
 }
 
 /* ---- the donor ---- */

@@ -16,7 +16,7 @@
 
 #include "sys.h"
 
-#define FIRST_BATCH 8 /* extents; more of them only where the ranges lie close together */
+#define FIRST_BATCH 3 /* extents: looking at each costs; more only where a range has many */
 
 /* One extent: [start, end), from where it is looked at. Behind the last one both are UINT64_MAX. */
 struct extent {

@@ -234,7 +234,7 @@ static int write_blocks(const struct commit *c, const struct layout *l, int file
 }
 
 /* Then it needs no more of them. */
-static int cut_extents(const struct commit *c, struct layout *l, int file, const struct ranges *blocks, int donor)
+static int cut_extents(const struct commit *c, struct layout *l, int file, const struct exchange_steps *steps)
 {
 	cleanup_fd int copies = -1;
 	struct sys_layout now;
@@ -242,26 +242,41 @@ static int cut_extents(const struct commit *c, struct layout *l, int file, const
 
 	if (rc)
 		return rc;
-	rc = exchange_cut(file, donor, l->block, blocks, copies);
+	rc = exchange_cut(file, steps, l->block, copies);
+	/* What somebody changed is noticed when the file is compared with its stamp. */
+	if (rc == -EAGAIN || rc == -EOPNOTSUPP || rc == -EINVAL || rc == -EPERM)
+		return -EXFULL;
 	if (!rc)
 		rc = sys_layout(file, &now);
-	if (!rc)
-		l->extents = now.extents;
-	/* What somebody changed is noticed when the file is compared with its stamp. */
-	return rc == -EAGAIN || rc == -EOPNOTSUPP || rc == -EINVAL || rc == -EPERM ? 0 : rc;
+	l->extents = rc ? 0 : now.extents;
+	return rc;
 }
 
-static int check_recovery(const struct commit *c, const struct layout *l, int file, const struct ranges *blocks,
-			  int donor)
+static int look_at_steps(const struct layout *l, int file, int donor, const struct ranges *blocks,
+			 struct exchange_steps *ret)
 {
+	struct sys_layout st;
+	int rc = sys_layout(donor, &st);
+
+	exchange_steps_free(ret);
+	if (!rc)
+		rc = exchange_steps_list(file, donor, l->block, blocks, ret);
+	return rc ? rc : exchange_recovery_check(l, st.extents, ret);
+}
+
+static int check_recovery(const struct commit *c, const struct layout *l, int file, int donor,
+			  const struct ranges *blocks)
+{
+	struct exchange_steps steps = {0};
 	struct layout cut = *l;
-	int rc = exchange_recovery_check(file, donor, l, blocks);
+	int rc = look_at_steps(l, file, donor, blocks, &steps);
 
 	if (rc == -EXFULL) {
-		rc = cut_extents(c, &cut, file, blocks, donor);
+		rc = cut_extents(c, &cut, file, &steps);
 		if (!rc)
-			rc = exchange_recovery_check(file, donor, &cut, blocks);
+			rc = look_at_steps(&cut, file, donor, blocks, &steps);
 	}
+	exchange_steps_free(&steps);
 	switch (rc) {
 	case 0:
 		return 0;
@@ -283,8 +298,8 @@ static int donate_edits(struct commit *c, const struct layout *l, int file, stru
 	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_size(c, file);
 	if (!rc)
 		rc = write_blocks(c, l, file, &blocks, ret_fd);
-	if (!rc)
-		rc = check_recovery(c, l, file, &blocks, *ret_fd);
+	if (!rc && !exchange_recovery_is_sure(l, &blocks))
+		rc = check_recovery(c, l, file, *ret_fd, &blocks);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
 	e->offset = blocks.n ? blocks.v[0].offset : 0;
