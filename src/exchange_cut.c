@@ -44,19 +44,21 @@ static int find_cuts(const struct exchange_steps *steps, uint64_t block, uint64_
 	return rc;
 }
 
-static int copy_range(int file, uint64_t at, uint64_t end, int copies, char *buffer)
+/* The copies lie one after the other: written in one piece, that is. */
+static int copy_range(int file, const struct snapmap_range *r, char *buffer, int copies, uint64_t *at)
 {
+	uint64_t end = r->offset + r->length;
 	int rc = 0;
 
-	while (!rc && at < end) {
-		size_t n = end - at < CHUNK ? (size_t)(end - at) : CHUNK, got;
+	for (uint64_t i = r->offset; !rc && i < end; i += CHUNK) {
+		size_t n = end - i < CHUNK ? (size_t)(end - i) : CHUNK, got;
 
-		rc = sys_pread_full(file, buffer, n, at, &got);
+		rc = sys_pread_full(file, buffer, n, i, &got);
 		if (!rc && got < n)
 			rc = -EAGAIN;
 		if (!rc)
-			rc = sys_pwrite_full(copies, buffer, n, at);
-		at += n;
+			rc = sys_pwrite_full(copies, buffer, n, *at);
+		*at += n;
 	}
 	return rc;
 }
@@ -65,13 +67,28 @@ static int copy(int file, const struct ranges *cuts, int copies)
 {
 	char *buffer = (char *)malloc(CHUNK);
 	int rc = buffer ? 0 : -ENOMEM;
+	uint64_t at = 0;
 
 	for (size_t i = 0; i < cuts->n; i++)
 		sys_read_ahead(file, cuts->v[i].offset, cuts->v[i].length);
 	for (size_t i = 0; !rc && i < cuts->n; i++)
-		rc = copy_range(file, cuts->v[i].offset, cuts->v[i].offset + cuts->v[i].length, copies, buffer);
+		rc = copy_range(file, &cuts->v[i], buffer, copies, &at);
 	free(buffer);
 	return rc ? rc : sys_write_out(copies);
+}
+
+static int share(int copies, int file, const struct ranges *cuts)
+{
+	uint64_t at = 0;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < cuts->n; i++) {
+		const struct snapmap_range *r = &cuts->v[i];
+
+		rc = sys_share_same(copies, at, r->length, file, r->offset);
+		at += r->length;
+	}
+	return rc;
 }
 
 int exchange_cut(int file, const struct exchange_steps *steps, uint64_t block, int copies)
@@ -81,13 +98,11 @@ int exchange_cut(int file, const struct exchange_steps *steps, uint64_t block, i
 	int rc = sys_size(file, &size);
 
 	if (!rc)
-		rc = sys_ftruncate(copies, size);
-	if (!rc)
 		rc = find_cuts(steps, block, size, &cuts);
 	if (!rc)
 		rc = copy(file, &cuts, copies);
-	for (size_t i = 0; !rc && i < cuts.n; i++)
-		rc = sys_share_same(copies, file, cuts.v[i].offset, cuts.v[i].length);
+	if (!rc)
+		rc = share(copies, file, &cuts);
 	ranges_free(&cuts);
 	return rc;
 }

@@ -47,6 +47,12 @@ static uint64_t most_in_inode(const struct layout *l)
 	return (l->inode - CORE) / EXTENT;
 }
 
+/* So that a file always has more than fit there. */
+static uint64_t pads_needed(const struct layout *l)
+{
+	return most_in_inode(l) + 2;
+}
+
 static uint64_t round_up(uint64_t n, uint64_t unit)
 {
 	return (n + unit - 1) / unit * unit;
@@ -88,7 +94,7 @@ static uint64_t least_entries(const struct layout *l)
 	return most_entries(l) / 2;
 }
 
-/* What the kernel sets aside for @steps of them: for each file one new path through the tree for so many new extents. */
+/* What the kernel sets aside for @steps: for each file a new path through its tree for so many new extents. */
 static uint64_t set_aside(const struct layout *l, uint64_t steps)
 {
 	uint64_t each = most_entries(l) - least_entries(l), levels = 0;
@@ -117,19 +123,20 @@ static void add(struct growth *g, int n)
 
 /*
  * How many blocks a tree gets at most in the last steps, @last of @all, of a file with @extents
- * before the first. A block that is full is split by the next entry at its place. There are only
- * so many full ones, among all, and among those that lie where these steps are (and one
- * at the border); a half must have been filled again before it is split. Two that were emptied
- * to below a half become one, which may be full: that takes two entries each time.
+ * before the first, at most @near of them where these steps are. A block that is full is split
+ * by the next entry at its place. There are only so many full ones, among all, and among those
+ * there (and one at the border); a half must have been filled again before it is split. Two
+ * that were emptied to below a half become one, which may be full: that takes two entries
+ * each time.
  */
-static uint64_t new_blocks(const struct layout *l, uint64_t extents, const struct growth *all,
+static uint64_t new_blocks(const struct layout *l, uint64_t extents, uint64_t near, const struct growth *all,
 			   const struct growth *last)
 {
 	uint64_t places = last->places, more = last->more, full = most_entries(l) + 1, sum = 0;
 	uint64_t before = less(extents + all->more - last->more, all->fewer - last->fewer);
 
 	while (more) {
-		uint64_t here = (extents + last->more) / full + 1;
+		uint64_t here = (near + last->more) / full + 1;
 		uint64_t split = least(places, least((extents + all->more) / full, here)) + more / least_entries(l);
 
 		sum += split;
@@ -150,19 +157,22 @@ static uint64_t new_blocks(const struct layout *l, uint64_t extents, const struc
  * @all: what all steps do to these
  * @last: what those do that have been looked at
  * @steps: how many these are
+ * @near: extents that the donor has there, at most, but for those that it was padded with
  * @moves: blocks for inodes that take their extents in and give them out
  */
 struct outlook {
 	const struct layout *layout;
 	uint64_t extents[2];
 	struct growth all[2], last[2];
-	uint64_t steps, moves;
+	uint64_t steps, near, moves;
 };
 
 static bool is_enough(const struct outlook *o)
 {
-	return o->moves + new_blocks(o->layout, o->extents[0], &o->all[0], &o->last[0]) +
-		       new_blocks(o->layout, o->extents[1], &o->all[1], &o->last[1]) <=
+	uint64_t near = least(o->extents[1], o->near + pads_needed(o->layout));
+
+	return o->moves + new_blocks(o->layout, o->extents[0], o->extents[0], &o->all[0], &o->last[0]) +
+		       new_blocks(o->layout, o->extents[1], near, &o->all[1], &o->last[1]) <=
 	       set_aside(o->layout, o->steps);
 }
 
@@ -174,6 +184,7 @@ static bool look_back(struct outlook *o, int file, int donor)
 	add(&o->last[0], file);
 	add(&o->last[1], donor);
 	o->steps++;
+	o->near++;
 	/* It never becomes fewer by one step more, so the last of those with equally much tells. */
 	return o->steps % each || is_enough(o);
 }
@@ -189,7 +200,7 @@ static bool may_be_at_the_edge(const struct layout *l, uint64_t fewest, uint64_t
 bool exchange_recovery_is_sure(const struct layout *l, const struct ranges *blocks)
 {
 	uint64_t n = count_blocks(l, blocks);
-	struct outlook o = {.layout = l, .extents = {l->extents, n + most_in_inode(l) + 2}};
+	struct outlook o = {.layout = l, .extents = {l->extents, n + pads_needed(l)}};
 	uint64_t whole = least(n, l->extents);
 
 	if (may_be_at_the_edge(l, less(l->extents, n - blocks->n), l->extents + 2 * n)) {
@@ -208,6 +219,7 @@ bool exchange_recovery_is_sure(const struct layout *l, const struct ranges *bloc
 	} else {
 		o.last[0] = o.all[0];
 		o.last[1] = o.all[1];
+		o.near = n;
 		o.steps = 1; /* all of it may be in the last few */
 	}
 	return is_enough(&o);
@@ -239,7 +251,7 @@ int exchange_recovery_check(const struct layout *l, uint64_t donor_extents, cons
 
 int exchange_recovery_pad(int donor, const struct layout *l, const struct ranges *blocks, uint64_t size)
 {
-	uint64_t needed = most_in_inode(l) + 2, n = count_blocks(l, blocks), own = l->holes ? 0 : blocks->n;
+	uint64_t needed = pads_needed(l), n = count_blocks(l, blocks), own = l->holes ? 0 : blocks->n;
 	uint64_t at = round_up(size, l->block) + l->block;
 	struct sys_layout st;
 	int rc;

@@ -16,7 +16,7 @@
 
 #include "sys.h"
 
-#define FIRST_BATCH 3 /* extents: looking at each costs; more only where a range has many */
+#define FEW 3 /* extents to ask for where a file may share blocks: the kernel looks each of them up */
 
 /* One extent: [start, end), from where it is looked at. Behind the last one both are UINT64_MAX. */
 struct extent {
@@ -27,6 +27,7 @@ struct extent {
 /* The extents of a file in order, some at a time. */
 struct walk {
 	int fd, n, i;
+	unsigned batch; /* to ask for when a range begins */
 	uint64_t block;
 	struct extent now;
 	struct fiemap_extent v[SYS_EXTENTS_MAX];
@@ -99,7 +100,7 @@ static int look_at(struct walk *w, uint64_t at, uint64_t until)
 	int rc = 0;
 
 	if (w->now.end < at)
-		rc = begin(w, at < w->block ? 0 : at - w->block, FIRST_BATCH);
+		rc = begin(w, at < w->block ? 0 : at - w->block, w->batch);
 	if (!rc)
 		rc = lengthen(w, until);
 	while (!rc && w->now.end <= at) {
@@ -176,7 +177,8 @@ static int list_range(struct walk *f, struct walk *d, uint64_t from, uint64_t en
 
 int exchange_steps_list(int file, int donor, uint64_t block, const struct ranges *blocks, struct exchange_steps *ret)
 {
-	struct walk f = {.fd = file, .block = block}, d = {.fd = donor, .block = block};
+	struct walk f = {.fd = file, .batch = FEW, .block = block};
+	struct walk d = {.fd = donor, .batch = SYS_EXTENTS_MAX, .block = block};
 	int rc = 0;
 
 	*ret = (struct exchange_steps){0};

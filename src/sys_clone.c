@@ -38,11 +38,8 @@ int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uin
 	return rc ? -errno : 0;
 }
 
-/*
- * Makes @to share the blocks of @from in a range where both have the same bytes
- * (ioctl_fideduperange(2)); -EAGAIN if they have not.
- */
-int sys_share_same(int from, int to, uint64_t offset, uint64_t length)
+/* Makes @to share the blocks of @from where both have the same bytes (ioctl_fideduperange(2)); -EAGAIN if not. */
+int sys_share_same(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset)
 {
 	_Alignas(struct file_dedupe_range) char
 		room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
@@ -50,11 +47,11 @@ int sys_share_same(int from, int to, uint64_t offset, uint64_t length)
 
 	while (length) {
 		memset(room, 0, sizeof(room));
-		r->src_offset = offset;
+		r->src_offset = from_offset;
 		r->src_length = length;
 		r->dest_count = 1;
 		r->info[0].dest_fd = to;
-		r->info[0].dest_offset = offset;
+		r->info[0].dest_offset = to_offset;
 		if (ioctl(from, FIDEDUPERANGE, r)) {
 			if (errno == EINTR)
 				continue;
@@ -64,7 +61,8 @@ int sys_share_same(int from, int to, uint64_t offset, uint64_t length)
 			return r->info[0].status;
 		if (r->info[0].status == FILE_DEDUPE_RANGE_DIFFERS || !r->info[0].bytes_deduped)
 			return -EAGAIN;
-		offset += r->info[0].bytes_deduped;
+		from_offset += r->info[0].bytes_deduped;
+		to_offset += r->info[0].bytes_deduped;
 		length -= r->info[0].bytes_deduped;
 	}
 	return 0;
