@@ -9,9 +9,13 @@
 #include <string.h>
 
 static const struct file_system file_systems[] = {
-	{"xfs", "xfs", "300M", "nouuid", true},	  {"xfs-exchange", "xfs", "300M", "nouuid", true},
-	{"btrfs", "btrfs", "256M", "", false},	  {"ext4", "ext4", "520M", "noinit_itable", true},
-	{"ext4-small", "ext4", "128M", "", true}, /* blocks smaller than a page */
+	{"xfs", "xfs", "300M", "nouuid", true},
+	{"xfs-exchange", "xfs", "300M", "nouuid", true},
+	{"btrfs", "btrfs", "256M", "", false},
+	{"ext4", "ext4", "520M", "noinit_itable", true},
+	/* Blocks smaller than a page, and of XFS with few extents in each. */
+	{"ext4-small", "ext4", "128M", "", true},
+	{"xfs-exchange-1k", "xfs", "300M", "nouuid", true},
 };
 
 static const struct strategy strategies[] = {
@@ -25,6 +29,7 @@ static const struct strategy strategies[] = {
 /* A row whose strategy answers -EOPNOTSUPP is skipped. */
 const struct row rows[] = {
 	{"xfs-exchange", "exchange", "crash_workload", false},
+	{"xfs-exchange-1k", "exchange", "crash_workload", false},
 	{"xfs-exchange", "replace", "crash_workload", false},
 	{"xfs-exchange", "journal", "crash_workload", false},
 	{"xfs", "replace", "crash_workload", false},
