@@ -37,6 +37,7 @@
 
 #include "attributes.h"
 #include "cluster.h"
+#include "exchange_cut.h"
 #include "exchange_recovery.h"
 #include "in_place.h"
 #include "journal.h"
@@ -194,21 +195,28 @@ static int share_a_block(int file, uint64_t size, uint64_t block, int fd)
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }
 
-static int write_blocks(const struct commit *c, const struct layout *l, int file, const struct ranges *blocks,
-			int *ret_fd)
+static int make_file(const struct commit *c, int file, int *ret_fd)
 {
 	struct private_file_request request = {.dirfd = c->target->place.dirfd};
-	cleanup_fd int fd = -1;
 	struct stat st;
 	int rc = sys_fstat(file, &st);
 
 	request.near = &st;
 	if (!rc)
-		rc = private_file_create(&request, &fd);
+		rc = private_file_create(&request, ret_fd);
 	if (rc == -ENOENT && request.dirfd < 0)
 		return refuse(0, in_place_nowhere);
+	return rc ? error_set(rc, "make a file for the new blocks of", NULL) : 0;
+}
+
+static int write_blocks(const struct commit *c, const struct layout *l, int file, const struct ranges *blocks,
+			int *ret_fd)
+{
+	cleanup_fd int fd = -1;
+	int rc = make_file(c, file, &fd);
+
 	if (rc)
-		return error_set(rc, "make a file for the new blocks of", NULL);
+		return rc;
 	if (span_file(blocks, c->size) && share_a_block(file, c->size, l->block, fd))
 		return refuse(0, "no block of it can be shared");
 	/* First, for a write behind the end makes the kernel reserve, and zero, more than is written. */
@@ -225,13 +233,60 @@ static int write_blocks(const struct commit *c, const struct layout *l, int file
 	return 0;
 }
 
-static int check_recovery(int file, const struct layout *l, const struct ranges *blocks)
+/* Then it needs no more of them. */
+static int cut_extents(const struct commit *c, struct layout *l, int file, const struct exchange_steps *steps)
 {
-	int rc = exchange_recovery_check(file, l, blocks);
+	cleanup_fd int copies = -1;
+	struct sys_layout now;
+	int rc = make_file(c, file, &copies);
 
-	return rc == -EOPNOTSUPP ? refuse(0, "the kernel could not finish it after a crash, for so many whole extents")
-	       : rc		 ? error_set(rc, working, NULL)
-				 : 0;
+	if (rc)
+		return rc;
+	rc = exchange_cut(file, steps, l->block, copies);
+	/* What somebody changed is noticed when the file is compared with its stamp. */
+	if (rc == -EAGAIN || rc == -EOPNOTSUPP || rc == -EINVAL || rc == -EPERM)
+		return -EXFULL;
+	if (!rc)
+		rc = sys_layout(file, &now);
+	l->extents = rc ? 0 : now.extents;
+	return rc;
+}
+
+static int look_at_steps(const struct layout *l, int file, int donor, const struct ranges *blocks,
+			 struct exchange_steps *ret)
+{
+	struct sys_layout st;
+	int rc = sys_layout(donor, &st);
+
+	exchange_steps_free(ret);
+	if (!rc)
+		rc = exchange_steps_list(file, donor, l->block, blocks, ret);
+	return rc ? rc : exchange_recovery_check(l, st.extents, ret);
+}
+
+static int check_recovery(const struct commit *c, const struct layout *l, int file, int donor,
+			  const struct ranges *blocks)
+{
+	struct exchange_steps steps = {0};
+	struct layout cut = *l;
+	int rc = look_at_steps(l, file, donor, blocks, &steps);
+
+	if (rc == -EXFULL) {
+		rc = cut_extents(c, &cut, file, &steps);
+		if (!rc)
+			rc = look_at_steps(&cut, file, donor, blocks, &steps);
+	}
+	exchange_steps_free(&steps);
+	switch (rc) {
+	case 0:
+		return 0;
+	case -EXFULL:
+		return refuse(0, "the kernel sets too few blocks aside for so many new extents");
+	case -EOPNOTSUPP:
+		return refuse(0, "the kernel could not finish it after a crash, for so many whole extents");
+	default:
+		return error_set(rc, working, NULL);
+	}
 }
 
 /* A file of nothing but the edits. */
@@ -242,9 +297,9 @@ static int donate_edits(struct commit *c, const struct layout *l, int file, stru
 
 	rc = rc ? error_set(rc, "write the new blocks of", NULL) : check_size(c, file);
 	if (!rc)
-		rc = check_recovery(file, l, &blocks);
-	if (!rc)
 		rc = write_blocks(c, l, file, &blocks, ret_fd);
+	if (!rc && !exchange_recovery_is_sure(l, &blocks))
+		rc = check_recovery(c, l, file, *ret_fd, &blocks);
 	e->from = rc ? -1 : *ret_fd;
 	e->written_only = true;
 	e->offset = blocks.n ? blocks.v[0].offset : 0;

@@ -70,6 +70,7 @@ int sys_fd_path(int fd, char *buf, size_t size);
 /* sys_clone.c: sharing and copying of extents */
 int sys_clone(int from, int to);
 int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset);
+int sys_share_same(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset);
 ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t length);
 int sys_count_extents(int fd, uint64_t *ret);
 struct fiemap_extent;

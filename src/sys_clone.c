@@ -38,6 +38,36 @@ int sys_clone_range(int from, uint64_t from_offset, uint64_t length, int to, uin
 	return rc ? -errno : 0;
 }
 
+/* Makes @to share the blocks of @from where both have the same bytes (ioctl_fideduperange(2)); -EAGAIN if not. */
+int sys_share_same(int from, uint64_t from_offset, uint64_t length, int to, uint64_t to_offset)
+{
+	_Alignas(struct file_dedupe_range) char
+		room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
+	struct file_dedupe_range *r = (struct file_dedupe_range *)room;
+
+	while (length) {
+		memset(room, 0, sizeof(room));
+		r->src_offset = from_offset;
+		r->src_length = length;
+		r->dest_count = 1;
+		r->info[0].dest_fd = to;
+		r->info[0].dest_offset = to_offset;
+		if (ioctl(from, FIDEDUPERANGE, r)) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (r->info[0].status < 0)
+			return r->info[0].status;
+		if (r->info[0].status == FILE_DEDUPE_RANGE_DIFFERS || !r->info[0].bytes_deduped)
+			return -EAGAIN;
+		from_offset += r->info[0].bytes_deduped;
+		to_offset += r->info[0].bytes_deduped;
+		length -= r->info[0].bytes_deduped;
+	}
+	return 0;
+}
+
 /* copy_file_range(2): may copy less than asked; 0 means end of file. */
 ssize_t sys_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t length)
 {

@@ -482,50 +482,6 @@ START_TEST(test_leased_snapshots_survive_an_exchange)
 }
 END_TEST
 
-/* A file of @extents blocks, each behind a hole; then all of them, or the first @edits, are edited. */
-static int commit_whole_extents(size_t extents, size_t edits, uint32_t strategy, uint32_t *ret_strategy)
-{
-	struct snapmap_mut *map;
-	int fd, rc;
-
-	fd = open("e", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	/* First, or else there would be blocks set aside in between. */
-	ck_assert(!ftruncate(fd, (off_t)((2 * extents + 1) * PAGE)));
-	for (size_t i = 0; i < extents; i++)
-		ck_assert_int_eq(pwrite(fd, "old", 3, (off_t)(2 * i * PAGE)), 3);
-	ck_assert(!fsync(fd));
-	close(fd);
-	map = open_mut("e");
-	for (size_t i = 0; i < edits; i++)
-		memcpy((char *)snapmap_mut_data(map) + 2 * i * PAGE, "new", 3);
-	rc = commit_by(map, strategy);
-	*ret_strategy = strategy_of(map);
-	snapmap_mut_close(map);
-	return rc;
-}
-
-/*
- * Extents that fit into an inode of 512 bytes without attributes. With one more, each
- * exchange of a whole one takes a block in log recovery, which has set only a few aside.
- */
-#define FIT ((size_t)21)
-
-START_TEST(test_what_log_recovery_could_not_finish_is_replaced)
-{
-	uint32_t by;
-
-	need_exchange();
-	ck_assert_int_eq(commit_whole_extents(FIT + 1, FIT + 1, SNAPMAP_STRATEGY_EXCHANGE, &by), -EOPNOTSUPP);
-	ck_assert(strstr(snapmap_last_error(), "crash") != NULL);
-	ck_ok(commit_whole_extents(FIT + 1, FIT + 1, SNAPMAP_STRATEGY_AUTO, &by));
-	ck_assert_uint_eq(by, SNAPMAP_STRATEGY_REPLACE);
-	/* Few of them, or at another number of extents */
-	ck_ok(commit_whole_extents(FIT + 1, 3, SNAPMAP_STRATEGY_EXCHANGE, &by));
-	ck_ok(commit_whole_extents(FIT, FIT, SNAPMAP_STRATEGY_EXCHANGE, &by));
-	ck_ok(commit_whole_extents(FIT + 9, FIT + 9, SNAPMAP_STRATEGY_EXCHANGE, &by));
-}
-END_TEST
-
 static void add_exchange(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
@@ -541,7 +497,6 @@ static void add_exchange(TCase *tc)
 	tcase_add_test(tc, test_directory_need_not_be_writable);
 	tcase_add_test(tc, test_nameless_file_needs_a_directory);
 	tcase_add_test(tc, test_leased_snapshots_survive_an_exchange);
-	tcase_add_test(tc, test_what_log_recovery_could_not_finish_is_replaced);
 }
 
 Suite *test_suite(void)

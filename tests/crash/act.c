@@ -37,7 +37,7 @@ const size_t file_acl_size = sizeof(file_acl);
 void act_begin(struct act *a, const uint64_t *versions)
 {
 	for (int i = 0; i < FILE_COMMITTED; i++) {
-		model_begin(&a->models[i], a->seed, (uint32_t)i, a->scattered && i == FILE_F);
+		model_begin(&a->models[i], a->seed, (uint32_t)i, i == FILE_F ? a->shape : SHAPE_ANY);
 		model_go(&a->models[i], versions[i]);
 		a->worked |= versions[i] > 1;
 		a->handles[i] = NULL;
@@ -53,6 +53,34 @@ void act_mark(const struct act *a, uint32_t kind, enum file file, uint64_t versi
 		_exit(3);
 }
 
+/*
+ * Writes it in pieces of a block that lie across two, every other one first, so that none lies
+ * behind its neighbor on the disk.
+ */
+static int write_fragments(int fd, const char *data, size_t size)
+{
+	size_t half = BLOCK / 2;
+
+	for (size_t first = half; first <= half + BLOCK; first += BLOCK) {
+		for (size_t at = first; at < size; at += 2 * BLOCK) {
+			size_t n = size - at < BLOCK ? size - at : BLOCK;
+
+			if (pwrite(fd, data + at, n, (off_t)at) != (ssize_t)n)
+				return -1;
+		}
+		if (fsync(fd))
+			return -1;
+	}
+	return pwrite(fd, data, half, 0) == (ssize_t)half && !fsync(fd) ? 0 : -1;
+}
+
+static int write_file(int fd, const char *data, size_t size, enum shape shape)
+{
+	if (shape == SHAPE_FRAGMENTED)
+		return ftruncate(fd, (off_t)size) ? -1 : write_fragments(fd, data, size);
+	return write(fd, data, size) == (ssize_t)size ? 0 : -1;
+}
+
 static int set_up(struct act *a, enum file file)
 {
 	const struct file_traits *t = &files[file];
@@ -66,7 +94,7 @@ static int set_up(struct act *a, enum file file)
 	if (fd < 0 || !data)
 		return -1;
 	model_store(m, data);
-	rc = write(fd, data, m->size) != (ssize_t)m->size || fchown(fd, t->uid, t->gid) || fchmod(fd, t->mode) ||
+	rc = write_file(fd, data, m->size, m->shape) || fchown(fd, t->uid, t->gid) || fchmod(fd, t->mode) ||
 	     fsetxattr(fd, "user.crash", t->tag, strlen(t->tag), 0);
 	if (!rc && file == FILE_F)
 		rc = fsetxattr(fd, "system.posix_acl_access", file_acl, file_acl_size, 0);

@@ -39,7 +39,7 @@ extern const size_t file_acl_size;
 
 struct act {
 	uint64_t seed;
-	bool scattered;
+	enum shape shape; /* of FILE_F */
 	const struct strategy *strategy;
 	int marks;   /* socket, or -1 */
 	bool worked; /* the strategy has committed something: -EOPNOTSUPP is a fault from then on */

@@ -80,6 +80,17 @@ static bool is_decided(const struct snapmap_commit_options *options)
 		strstr(error, "the journal is still there until the next commit"));
 }
 
+/* What exchange refuses is done as AUTO does it. */
+static int commit(struct snapmap_mut *map, struct snapmap_commit_options *options, bool supported)
+{
+	int rc = snapmap_mut_commit(map, options);
+
+	if (rc != -EOPNOTSUPP || options->strategy != SNAPMAP_STRATEGY_EXCHANGE || !supported)
+		return rc;
+	options->strategy = SNAPMAP_STRATEGY_AUTO;
+	return snapmap_mut_commit(map, options);
+}
+
 /* A commit of file f with little room, and if that failed once more with enough of it. */
 static void commit_with_little(const struct job *job, const struct model *old, const struct model *new, size_t room,
 			       struct verdict *v)
@@ -99,12 +110,7 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	}
 	model_store(new, snapmap_mut_data(map));
 	leave_room(room);
-	rc = snapmap_mut_commit(map, &options);
-	/* What exchange refuses is done as AUTO does it. */
-	if (rc == -EOPNOTSUPP && options.strategy == SNAPMAP_STRATEGY_EXCHANGE && supported) {
-		options.strategy = SNAPMAP_STRATEGY_AUTO;
-		rc = snapmap_mut_commit(map, &options);
-	}
+	rc = commit(map, &options, supported);
 	v->unsupported = rc == -EOPNOTSUPP && !supported;
 	counts = rc && is_decided(&options);
 	if (rc == -ENOSPC || rc == -EDQUOT || counts)
@@ -121,7 +127,7 @@ static void commit_with_little(const struct job *job, const struct model *old, c
 	/* Its journal stays until it is applied. */
 	if (!counts)
 		judge_names(v);
-	if (rc && snapmap_mut_commit(map, &options))
+	if (rc && commit(map, &options, supported))
 		verdict_say(v, FAULT_USE, "with room again: %s", snapmap_last_error());
 	else if (rc && !file_is(path, new))
 		verdict_say(v, FAULT_TORN, "the file is not new after a second commit, with room again");

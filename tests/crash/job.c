@@ -16,15 +16,6 @@ void job_path(const struct job *job, const char *name, char *ret, size_t capacit
 	snprintf(ret, capacity, "%s/%s", job->dir, name);
 }
 
-/*
- * A clone of few extents is one transaction most of the time, and shows no tear; one of
- * hundreds is many, and whoever flushes another file brings some of them to the disk.
- */
-bool job_scattered(const struct job *job)
-{
-	return job->row->torn && !strcmp(job->strategy->name, "clone");
-}
-
 bool job_enough(const struct job *job)
 {
 	return atomic_load(&job->tally->unsupported) || atomic_load(&job->tally->enough);
@@ -65,7 +56,7 @@ pid_t job_start_workload(const struct job *job, const char *dir, int marks, unsi
 {
 	char program[300], seed[32], socket[16], number[32], version[FILES][24];
 	char *arguments[7 + FILES] = {program, (char *)(uintptr_t)job->strategy->name, seed, NULL, socket, number};
-	char no[] = "0", yes[] = "1", program_errors[256];
+	char shape[16], program_errors[256];
 	int errors;
 	pid_t pid;
 
@@ -73,7 +64,8 @@ pid_t job_start_workload(const struct job *job, const char *dir, int marks, unsi
 	snprintf(seed, sizeof(seed), "%#llx", (unsigned long long)job->seed);
 	snprintf(socket, sizeof(socket), "%d", marks);
 	snprintf(number, sizeof(number), "%lu", commits);
-	arguments[3] = job_scattered(job) ? yes : no;
+	snprintf(shape, sizeof(shape), "%d", (int)job->row->shape);
+	arguments[3] = shape;
 	for (int i = 0; i < FILES; i++) {
 		snprintf(version[i], sizeof(version[i]), "%llu", (unsigned long long)versions[i]);
 		arguments[6 + i] = version[i];

@@ -54,8 +54,6 @@ int power_replay(const char *record, uint64_t seed, const char *dir);
 void job_count(const struct job *job, enum kind kind, const struct verdict *v, const char *again);
 /* Whether there is nothing left to find out. */
 bool job_enough(const struct job *job);
-/* Which workload shows a strategy at its worst: see job.c. */
-bool job_scattered(const struct job *job);
 /* Paths in the worker's directory */
 void job_path(const struct job *job, const char *name, char *ret, size_t capacity);
 /* Starts the workload in @dir; @marks: its end of the socket. */

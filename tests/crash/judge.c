@@ -38,7 +38,7 @@ static void judge_bytes(const struct judge *j, enum file file, const char *reade
 	int64_t found;
 	char what[300], where[100];
 
-	model_begin(&m, j->seed, t->id, j->scattered && t->id == FILE_F);
+	model_begin(&m, j->seed, t->id, t->id == FILE_F ? j->shape : SHAPE_ANY);
 	found = model_find(&m, j->expect.newest[file], data, size);
 	if (found < 0) {
 		model_describe(data, size, what, sizeof(what));
@@ -133,7 +133,7 @@ static void judge_file(const struct judge *j, enum file file, bool plain, struct
 /* Commits the next version of each, as whoever comes next would, and reads it. */
 static void go_on(const struct judge *j, struct verdict *v)
 {
-	struct act a = {.seed = j->seed, .scattered = j->scattered, .strategy = j->strategy, .marks = -1};
+	struct act a = {.seed = j->seed, .shape = j->shape, .strategy = j->strategy, .marks = -1};
 	struct judge next = *j;
 
 	act_begin(&a, v->versions);

@@ -27,8 +27,8 @@ struct verdict {
 struct judge {
 	const char *dir;
 	uint64_t seed;
-	bool scattered;
-	bool brief; /* only look */
+	enum shape shape; /* of FILE_F */
+	bool brief;	  /* only look */
 	const struct strategy *strategy;
 	struct expect expect;
 };

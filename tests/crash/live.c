@@ -133,7 +133,7 @@ static void judge_live(struct live *l, const struct expect *e, struct verdict *r
 	struct judge j = {
 		.dir = l->mnt,
 		.seed = l->job->seed,
-		.scattered = job_scattered(l->job),
+		.shape = l->job->row->shape,
 		.strategy = l->job->strategy,
 		.expect = *e,
 	};

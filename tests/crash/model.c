@@ -96,6 +96,16 @@ static void step_scattered(struct model *m, uint64_t *random)
 		write_block(m, i);
 }
 
+static void step_fragmented(struct model *m, uint64_t *random)
+{
+	if (m->version == 1) {
+		resize(m, LARGEST);
+		write_all(m);
+	} else {
+		write_some(m, random, 1 + random_below(random, 60));
+	}
+}
+
 static void step(struct model *m, uint64_t *random)
 {
 	size_t n = blocks_of(m->size);
@@ -125,20 +135,22 @@ static void step(struct model *m, uint64_t *random)
 	}
 }
 
-void model_begin(struct model *m, uint64_t seed, uint32_t id, bool scattered)
+void model_begin(struct model *m, uint64_t seed, uint32_t id, enum shape shape)
 {
 	memset(m, 0, sizeof(*m));
 	m->seed = seed;
 	m->id = id;
-	m->scattered = scattered;
+	m->shape = shape;
 }
 
 void model_step(struct model *m)
 {
 	uint64_t random = random_mix(random_mix(m->seed, m->id), ++m->version);
 
-	if (m->scattered)
+	if (m->shape == SHAPE_SCATTERED)
 		step_scattered(m, &random);
+	else if (m->shape == SHAPE_FRAGMENTED)
+		step_fragmented(m, &random);
 	else
 		step(m, &random);
 }
@@ -246,7 +258,7 @@ int64_t model_find(const struct model *m, uint64_t newest, const void *data, siz
 	struct model walk;
 	int64_t found = -1;
 
-	model_begin(&walk, m->seed, m->id, m->scattered);
+	model_begin(&walk, m->seed, m->id, m->shape);
 	while (walk.version < newest) {
 		model_step(&walk);
 		if (model_is(&walk, data, size))

@@ -21,17 +21,24 @@ struct model_block {
 	size_t length;
 };
 
+/* What the versions of a file are like. */
+enum shape {
+	SHAPE_ANY,
+	SHAPE_SCATTERED,  /* many extents: only commits of many single blocks after the first version */
+	SHAPE_FRAGMENTED, /* made of extents that lie across blocks; commits of some blocks that cut them */
+};
+
 struct model {
 	uint64_t seed;
 	uint32_t id;
-	bool scattered; /* many extents: only commits of many single blocks after the first version */
+	enum shape shape;
 	uint64_t version;
 	size_t size;
 	struct model_block blocks[MODEL_BLOCKS];
 };
 
 /* Version 0: no file. */
-void model_begin(struct model *m, uint64_t seed, uint32_t id, bool scattered);
+void model_begin(struct model *m, uint64_t seed, uint32_t id, enum shape shape);
 /* The next version. */
 void model_step(struct model *m);
 void model_go(struct model *m, uint64_t version);

@@ -50,7 +50,7 @@ static int fail(const char *what)
 /* The record of a fresh file system, and a table with its bytes. */
 static int begin_record(const struct job *job, const struct paths *paths, struct pages *ret, int *ret_fd)
 {
-	struct record_head head = {.seed = job->seed, .scattered = job_scattered(job)};
+	struct record_head head = {.seed = job->seed, .shape = job->row->shape};
 	struct record r;
 	struct stat st;
 	int fd;
@@ -161,7 +161,7 @@ static void explore_state(const struct row *row, const struct record *r, const s
 	struct judge j = {
 		.dir = paths->mnt,
 		.seed = r->head.seed,
-		.scattered = r->head.scattered,
+		.shape = (enum shape)r->head.shape,
 		.brief = row->torn,
 		.strategy = strategy_named(row->strategy),
 	};

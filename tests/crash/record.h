@@ -23,7 +23,7 @@ struct record_head {
 	char row[40];
 	uint64_t size; /* of the disk */
 	uint64_t seed; /* of the workload */
-	uint64_t scattered;
+	uint64_t shape;
 };
 
 struct event {

@@ -9,9 +9,13 @@
 #include <string.h>
 
 static const struct file_system file_systems[] = {
-	{"xfs", "xfs", "300M", "nouuid", true},	  {"xfs-exchange", "xfs", "300M", "nouuid", true},
-	{"btrfs", "btrfs", "256M", "", false},	  {"ext4", "ext4", "520M", "noinit_itable", true},
-	{"ext4-small", "ext4", "128M", "", true}, /* blocks smaller than a page */
+	{"xfs", "xfs", "300M", "nouuid", true},
+	{"xfs-exchange", "xfs", "300M", "nouuid", true},
+	{"btrfs", "btrfs", "256M", "", false},
+	{"ext4", "ext4", "520M", "noinit_itable", true},
+	/* Blocks smaller than a page, and of XFS with few extents in each. */
+	{"ext4-small", "ext4", "128M", "", true},
+	{"xfs-exchange-1k", "xfs", "300M", "nouuid", true},
 };
 
 static const struct strategy strategies[] = {
@@ -25,25 +29,30 @@ static const struct strategy strategies[] = {
 
 /* A row whose strategy answers -EOPNOTSUPP is skipped. */
 const struct row rows[] = {
-	{"xfs-exchange", "exchange", "crash_workload", false},
-	{"xfs-exchange", "replace", "crash_workload", false},
-	{"xfs-exchange", "journal", "crash_workload", false},
-	{"xfs", "replace", "crash_workload", false},
-	{"xfs", "journal", "crash_workload", false},
-	{"btrfs", "replace", "crash_workload", false},
-	{"btrfs", "journal", "crash_workload", false},
-	{"ext4", "replace", "crash_workload", false},
-	{"ext4-small", "replace", "crash_workload", false},
-	{"ext4", "journal", "crash_workload", false},
-	{"xfs-exchange", "minifs", "crash_workload", false},
-	{"xfs", "minifs", "crash_workload", false},
-	{"btrfs", "minifs", "crash_workload", false},
-	{"ext4", "minifs", "crash_workload", false},
-	{"xfs", "clone", "crash_workload", true},
-	{"btrfs", "clone", "crash_workload", true},
-	{"xfs", "replace", "crash_workload_nofsync", true},
-	{"xfs", "minifs", "crash_workload_nofsync", true},
-	{"ext4", "minifs", "crash_workload_nofsync", true},
+	{"xfs-exchange", "exchange", "crash_workload", false, SHAPE_ANY},
+	{"xfs-exchange-1k", "exchange", "crash_workload", false, SHAPE_FRAGMENTED},
+	{"xfs-exchange", "replace", "crash_workload", false, SHAPE_ANY},
+	{"xfs-exchange", "journal", "crash_workload", false, SHAPE_ANY},
+	{"xfs", "replace", "crash_workload", false, SHAPE_ANY},
+	{"xfs", "journal", "crash_workload", false, SHAPE_ANY},
+	{"btrfs", "replace", "crash_workload", false, SHAPE_ANY},
+	{"btrfs", "journal", "crash_workload", false, SHAPE_ANY},
+	{"ext4", "replace", "crash_workload", false, SHAPE_ANY},
+	{"ext4-small", "replace", "crash_workload", false, SHAPE_ANY},
+	{"ext4", "journal", "crash_workload", false, SHAPE_ANY},
+	{"xfs-exchange", "minifs", "crash_workload", false, SHAPE_ANY},
+	{"xfs", "minifs", "crash_workload", false, SHAPE_ANY},
+	{"btrfs", "minifs", "crash_workload", false, SHAPE_ANY},
+	{"ext4", "minifs", "crash_workload", false, SHAPE_ANY},
+	/*
+	 * A clone of few extents is one transaction most of the time, and shows no tear; one of
+	 * hundreds is many, and whoever flushes another file brings some of them to the disk.
+	 */
+	{"xfs", "clone", "crash_workload", true, SHAPE_SCATTERED},
+	{"btrfs", "clone", "crash_workload", true, SHAPE_SCATTERED},
+	{"xfs", "replace", "crash_workload_nofsync", true, SHAPE_ANY},
+	{"xfs", "minifs", "crash_workload_nofsync", true, SHAPE_ANY},
+	{"ext4", "minifs", "crash_workload_nofsync", true, SHAPE_ANY},
 };
 const size_t row_count = sizeof(rows) / sizeof(rows[0]);
 

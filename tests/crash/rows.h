@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model.h"
+
 /* @name: a row of tests/volume */
 struct file_system {
 	const char *name;
@@ -33,6 +35,7 @@ struct row {
 	const char *strategy;
 	const char *workload;
 	bool torn;
+	enum shape shape; /* of the first file */
 };
 
 extern const struct row rows[];

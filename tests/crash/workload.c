@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * crash_workload STRATEGY SEED SCATTERED MARKS COMMITS VERSION...
+ * crash_workload STRATEGY SEED SHAPE MARKS COMMITS VERSION...
  *
  * Commits to the files in the working directory (act.h), COMMITS times or for ever if
  * that is 0, and says so before and after each on the socket MARKS. VERSION...: of the
@@ -65,7 +65,7 @@ static struct way some_way(const struct act *a, uint64_t *random)
 {
 	return (struct way){
 		/* What is to be torn has to break a promise. */
-		.nosync = random_percent(random, 30) && !a->scattered,
+		.nosync = random_percent(random, 30) && a->shape != SHAPE_SCATTERED,
 		.closing = random_percent(random, 40),
 		.saving = random_percent(random, 20),
 	};
@@ -75,7 +75,7 @@ static enum file some_file(const struct act *a, uint64_t *random)
 {
 	unsigned n = (unsigned)random_below(random, 100);
 
-	if (a->scattered)
+	if (a->shape != SHAPE_ANY)
 		return FILE_F;
 	return n < 40 ? FILE_F : n < 70 ? FILE_G : n < 85 ? FILE_NEW : FILE_NEWER;
 }
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 		return 2;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	a.seed = strtoull(argv[2], NULL, 0);
-	a.scattered = atoi(argv[3]);
+	a.shape = (enum shape)atoi(argv[3]);
 	a.marks = atoi(argv[4]);
 	for (int i = 0; i < FILES; i++)
 		versions[i] = strtoull(argv[6 + i], NULL, 0);
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 	noise = fork();
 	if (!noise) {
 		close(a.marks);
-		make_noise(random, a.scattered);
+		make_noise(random, a.shape == SHAPE_SCATTERED);
 	}
 	if (a.strategy->image)
 		rc = image_work(&a, versions[FILE_F], strtoul(argv[5], NULL, 0), random, busy);
