@@ -49,6 +49,11 @@
 	WORKLOAD(mounted_read)       \
 	WORKLOAD(mounted_flush)      \
 	WORKLOAD(mounted_copy)       \
+	/* work_image.c */           \
+	WORKLOAD(image_clone)        \
+	WORKLOAD(image_map)          \
+	WORKLOAD(image_lookup)       \
+	WORKLOAD(image_open)         \
 	/* against the bare calls */ \
 	WORKLOAD(bare_open_reflink)  \
 	WORKLOAD(bare_open_lease)    \
