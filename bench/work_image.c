@@ -328,10 +328,11 @@ static const struct contender openers[] = {
 	{.name = "open, mmap", .start = start_large, .run = run_open_bare, .stop = stop},
 };
 
-IMAGE(image_clone, "image-clone", "Clone a file of 1 GiB in an image", "The same of a file of the host beside it.", GIB,
-      cloners);
-IMAGE(image_map, "image-map", "Map a file of 1 GiB in an image", "Written in order, so it lies in one piece.", GIB,
+IMAGE(in_image_clone, "image-clone", "Clone a file of 1 GiB in an image", "The same of a file of the host beside it.",
+      GIB, cloners);
+IMAGE(in_image_map, "image-map", "Map a file of 1 GiB in an image", "Written in order, so it lies in one piece.", GIB,
       mappers);
-IMAGE(image_lookup, "image-lookup", "Look up a name among 100,000 in an image",
+IMAGE(in_image_lookup, "image-lookup", "Look up a name among 100,000 in an image",
       "With its attributes, at random; the host's names are in its cache.", MIB, finders);
-IMAGE(image_open, "image-open", "Open an image of 1 TiB", "For writing; it has holes nearly everywhere.", MIB, openers);
+IMAGE(in_image_open, "image-open", "Open an image of 1 TiB", "For writing; it has holes nearly everywhere.", MIB,
+      openers);

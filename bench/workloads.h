@@ -50,10 +50,10 @@
 	WORKLOAD(mounted_flush)      \
 	WORKLOAD(mounted_copy)       \
 	/* work_image.c */           \
-	WORKLOAD(image_clone)        \
-	WORKLOAD(image_map)          \
-	WORKLOAD(image_lookup)       \
-	WORKLOAD(image_open)         \
+	WORKLOAD(in_image_clone)     \
+	WORKLOAD(in_image_map)       \
+	WORKLOAD(in_image_lookup)    \
+	WORKLOAD(in_image_open)      \
 	/* against the bare calls */ \
 	WORKLOAD(bare_open_reflink)  \
 	WORKLOAD(bare_open_lease)    \

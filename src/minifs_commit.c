@@ -152,7 +152,7 @@ static int write_file(struct edited_file *f, struct into *into, const struct ran
 /* The handle stands for what is in the file now. */
 static void settle(struct edited_file *f, struct mapped *now)
 {
-	mapped_give(&f->mapped);
+	mapped_leave(&f->mapped);
 	f->mapped = *now;
 	f->patch.pieces = now->pieces;
 	f->patch.n = now->extents.n;
@@ -161,6 +161,49 @@ static void settle(struct edited_file *f, struct mapped *now)
 	f->edited.view.info.size = f->edited.view.size;
 	f->edited.view.info.extents = now->extents.n;
 	f->edited.view.info.strategy = SNAPMAP_STRATEGY_IMAGE;
+}
+
+/* A page of the memory of its own. */
+static int privatize(const struct edited_file *f, uint64_t at)
+{
+	size_t page = sys_page_size();
+	char *base = f->edited.view.mapping.base;
+	int rc;
+
+	if (at >= page_up(f->edited.view.size))
+		return 0;
+	rc = sys_populate(base + at, page);
+	if (!rc)
+		*(volatile char *)(base + at) = base[at];
+	return rc;
+}
+
+/* The blocks of @old in [@at, @end) of the file, as far as @now has others there: those are let go. */
+static int keep_what_shows(const struct edited_file *f, const struct mfs_extents *now)
+{
+	const struct mfs_extents *old = &f->mapped.extents;
+	size_t k = 0;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < old->n; i++) {
+		const struct mfs_extent *o = &old->v[i];
+		uint64_t at = o->at, end = o->at + o->length;
+
+		while (!rc && at < end) {
+			const struct mfs_extent *e;
+
+			while (k < now->n && now->v[k].at + now->v[k].length <= at)
+				k++;
+			e = k < now->n && now->v[k].at <= at ? &now->v[k] : NULL;
+			if (e && e->block + (at - e->at) == o->block + (at - o->at)) {
+				at = e->at + e->length;
+			} else {
+				rc = privatize(f, at * MFS_BLOCK);
+				at++;
+			}
+		}
+	}
+	return rc;
 }
 
 /* Up to the end of the transaction. What another file has, to which the name leads, may not be written to either. */
@@ -180,6 +223,11 @@ static int publish(struct edited_file *f, struct into *into, const struct ranges
 		rc = write_file(f, into, ranges);
 	if (!rc)
 		rc = mapped_take(fs, &into->inode, &now);
+	if (!rc) {
+		rc = keep_what_shows(f, &now.extents);
+		if (rc)
+			mapped_give(&now);
+	}
 	rc = mfs_end(&fs->fs, rc);
 	if (!rc)
 		settle(f, &now);

@@ -122,7 +122,8 @@ static int allocate(struct minifs *fs, struct mfs_inode *inode, const void *arg)
 
 	if (!rc && a->to > mfs_size_max(&fs->fs) && !(a->flags & MINIFS_ALLOCATE_PUNCH))
 		rc = -EFBIG;
-	if (!rc && a->from < to && (a->flags & (MINIFS_ALLOCATE_PUNCH | MINIFS_ALLOCATE_ZERO)))
+	/* Behind the end there is nothing but zeros. */
+	if (!rc && a->from < to && a->from < inode->size && (a->flags & (MINIFS_ALLOCATE_PUNCH | MINIFS_ALLOCATE_ZERO)))
 		rc = mfs_punch(&fs->fs, inode, a->from, to < inode->size ? to : inode->size);
 	if (!rc && a->from < to && !(a->flags & MINIFS_ALLOCATE_PUNCH))
 		rc = mfs_fill(&fs->fs, inode, a->from, to);

@@ -74,6 +74,15 @@ void mapped_give(struct mapped *m)
 	image_let_go(m->fs);
 }
 
+void mapped_leave(struct mapped *m)
+{
+	unsigned forks;
+
+	if (fork_generation(&forks) || forks != m->forks)
+		m->runs.n = 0;
+	mapped_give(m);
+}
+
 void mapped_end(struct mapped *m, void (*end)(void *arg), void *arg)
 {
 	unsigned forks = 0;

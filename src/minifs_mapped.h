@@ -34,6 +34,8 @@ struct mapped {
 /* All with the image's lock, for changes. Quiet. */
 int mapped_take(struct minifs *fs, const struct mfs_inode *inode, struct mapped *ret);
 void mapped_give(struct mapped *mapped);
+/* The same for blocks that somebody may have seen: after a fork they stay used. */
+void mapped_leave(struct mapped *mapped);
 /* Without the lock: @end is called with it, if the process has not forked. Then lets the image go. */
 void mapped_end(struct mapped *mapped, void (*end)(void *arg), void *arg);
 

@@ -2,6 +2,8 @@
 /* Files of an image as struct snapmap_mut: edits, and their commit into the image. */
 #include "config.h"
 
+#include <sys/wait.h>
+
 #include "minifs_mapping.h"
 
 #define BIG ((size_t)300000)
@@ -350,6 +352,105 @@ START_TEST(test_a_full_image_leaves_all_as_it_was)
 }
 END_TEST
 
+/* ---- blocks that a commit lets go ---- */
+
+/* All that is free gets bytes of another file, in the image too. */
+static void use_all_blocks(struct minifs *fs)
+{
+	char bytes[BLOCK];
+	uint64_t at = 0;
+
+	memset(bytes, 'S', sizeof(bytes));
+	ck_ok(minifs_create(fs, "secret", 0600));
+	while (minifs_pwrite(fs, "secret", bytes, sizeof(bytes), at) == (ssize_t)sizeof(bytes))
+		at += sizeof(bytes);
+	ck_assert_uint_gt(at, 0);
+	ck_ok(minifs_sync(fs));
+}
+
+/* A file of @n bytes of @byte in an image that was opened anew, and its handle. */
+static struct snapmap_mut *edit_synced(size_t n, int byte, struct minifs **ret)
+{
+	struct minifs *fs = new_image("i", IMAGE, 0);
+	char *bytes = (char *)malloc(n);
+
+	memset(bytes, byte, n);
+	ck_ok(minifs_create(fs, "f", 0644));
+	ck_is(minifs_pwrite(fs, "f", bytes, n, 0), (long long)n);
+	free(bytes);
+	finish_image(fs, "i");
+	*ret = open_image("i");
+	return edit_file(*ret, "f");
+}
+
+static bool are_all(const char *bytes, size_t n, int byte)
+{
+	return bytes[0] == byte && !memcmp(bytes, bytes + 1, n - 1);
+}
+
+START_TEST(test_what_was_cut_does_not_show_the_blocks_of_others)
+{
+	struct minifs *fs;
+	struct snapmap_mut *map = edit_synced(2 * (size_t)BLOCK, 'A', &fs);
+
+	ck_ok(snapmap_mut_resize(map, 5000));
+	ck_ok(snapmap_mut_commit(map, NULL));
+	use_all_blocks(fs);
+	ck_assert(are_all(bytes_of(map), 5000, 'A'));
+	ck_ok(minifs_unlink(fs, "secret"));
+	bytes_of(map)[4999] = 'B';
+	ck_ok(snapmap_mut_commit(map, NULL));
+	bytes_of(map)[4999] = 'A';
+	ck_assert(are_all(bytes_of(map), 5000, 'A'));
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_ok(minifs_sync(fs));
+	ck_is(stat_of(fs, "f").st_size, 5000);
+	finish_image(fs, "i");
+}
+END_TEST
+
+START_TEST(test_zeros_stay_zeros_after_overwriting)
+{
+	struct minifs *fs;
+	struct snapmap_mut *map = edit_synced(3 * (size_t)BLOCK, 0, &fs);
+
+	ck_is(minifs_pwrite(fs, "f", "x", 1, 0), 1);
+	ck_ok(commit_with(map, SNAPMAP_COMMIT_FORCE, SNAPMAP_STRATEGY_AUTO));
+	use_all_blocks(fs);
+	ck_assert(are_all(bytes_of(map), 3 * (size_t)BLOCK, 0));
+	snapmap_mut_close(map);
+	finish_image(fs, "i");
+}
+END_TEST
+
+START_TEST(test_a_child_keeps_what_it_saw)
+{
+	struct minifs *fs;
+	struct snapmap_mut *map = edit_synced(2 * (size_t)BLOCK, 'A', &fs);
+	int go[2], status;
+	pid_t child;
+
+	ck_assert(!pipe2(go, O_CLOEXEC));
+	child = fork();
+	if (!child) {
+		char byte;
+
+		close(go[1]);
+		/* Closed when the parent is done. */
+		_exit(read(go[0], &byte, 1) || !are_all(bytes_of(map), 2 * (size_t)BLOCK, 'A'));
+	}
+	close(go[0]);
+	memset(bytes_of(map), 'B', 2 * (size_t)BLOCK);
+	ck_ok(snapmap_mut_commit(map, NULL));
+	use_all_blocks(fs);
+	close(go[1]);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	snapmap_mut_close(map);
+	finish_image(fs, "i");
+}
+END_TEST
+
 START_TEST(test_a_size_that_cannot_be_is_refused)
 {
 	struct minifs *fs = new_image("i", 0, 0);
@@ -472,6 +573,9 @@ static void add_map_mut(TCase *tc)
 	tcase_add_loop_test(tc, test_growth_is_zeros_and_a_cut_is_a_cut, 0, 4);
 	tcase_add_loop_test(tc, test_rollback_gives_the_file_back, 0, 4);
 	tcase_add_test(tc, test_a_full_image_leaves_all_as_it_was);
+	tcase_add_test(tc, test_what_was_cut_does_not_show_the_blocks_of_others);
+	tcase_add_test(tc, test_zeros_stay_zeros_after_overwriting);
+	tcase_add_test(tc, test_a_child_keeps_what_it_saw);
 	tcase_add_test(tc, test_a_size_that_cannot_be_is_refused);
 	tcase_add_test(tc, test_arguments);
 	tcase_add_loop_test(tc, test_edits_at_random, 0, 4);

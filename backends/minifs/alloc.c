@@ -130,6 +130,13 @@ uint64_t mfs_blocks_pinned_free(const struct mfs *fs)
 	return n;
 }
 
+uint64_t mfs_blocks_free(const struct mfs *fs)
+{
+	uint64_t n = get64(mfs_super(fs)->free_blocks), pinned = mfs_blocks_pinned_free(fs);
+
+	return n > pinned ? n - pinned : 0;
+}
+
 static int set_bit(struct mfs *fs, uint32_t bitmap, uint64_t bit, bool value)
 {
 	uint8_t *bytes, mask = (uint8_t)(1u << (bit % 8));

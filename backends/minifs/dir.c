@@ -170,7 +170,8 @@ static int add_by_hint(struct mfs *fs, struct mfs_inode *dir, const char *name, 
 		rc = add_to_block(fs, dir, at, name, n, ino, ret_position);
 	if (rc == -ENOSPC)
 		rc = add_to_block(fs, dir, blocks - 1, name, n, ino, ret_position);
-	if (rc == -ENOSPC && get64(mfs_super(fs)->free_blocks))
+	/* A new block may need blocks of pointers. */
+	if (rc == -ENOSPC && mfs_blocks_free(fs) > MFS_INDIRECT)
 		rc = append_block(fs, dir, name, n, ino, ret_position);
 	else if (rc == -ENOSPC)
 		rc = add_to_any(fs, dir, name, n, ino, ret_position);

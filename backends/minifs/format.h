@@ -63,8 +63,9 @@ static inline le64 put64(uint64_t x)
 #define MFS_LINK_MAX 65000u
 
 #define MFS_DIRECT 12u
-#define MFS_POINTERS (MFS_DIRECT + 3u) /* indirect, double, triple */
-#define MFS_PER_BLOCK 1024u	       /* pointers in a block of them */
+#define MFS_INDIRECT 3u /* indirect, double, triple */
+#define MFS_POINTERS (MFS_DIRECT + MFS_INDIRECT)
+#define MFS_PER_BLOCK 1024u /* pointers in a block of them */
 
 /* Feature words: what may be ignored, what a writer has to know, what everybody has to. */
 #define MFS_RO_COMPAT_CLONES 0x1u /* there is an inode with reference counts */

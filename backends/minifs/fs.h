@@ -170,6 +170,8 @@ int mfs_block_alloc(struct mfs *fs, uint32_t near, uint32_t *ret);
 int mfs_pointer_alloc(struct mfs *fs, uint32_t *ret);
 /* Free blocks that cannot be had, for they are pinned. */
 uint64_t mfs_blocks_pinned_free(const struct mfs *fs);
+/* That can be had. */
+uint64_t mfs_blocks_free(const struct mfs *fs);
 int mfs_block_free(struct mfs *fs, uint32_t block);
 void mfs_block_release(struct mfs *fs, uint32_t block);
 int mfs_inode_take(struct mfs *fs, uint32_t *ret);

@@ -53,6 +53,8 @@ int mfs_punch(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t t
 	uint64_t first = (from + MFS_BLOCK - 1) / MFS_BLOCK * MFS_BLOCK, last = to / MFS_BLOCK * MFS_BLOCK;
 	int rc;
 
+	if (from >= to)
+		return 0;
 	if (from / MFS_BLOCK == to / MFS_BLOCK)
 		return zero_part(fs, inode, from, to);
 	rc = zero_part(fs, inode, from, first);

@@ -269,7 +269,7 @@ int mfs_index_build(struct mfs *fs, struct mfs_inode *dir)
 	struct table t;
 	int rc;
 
-	if (get64(super->free_blocks) < dir->size / MFS_BLOCK || !get32(super->free_inodes))
+	if (mfs_blocks_free(fs) < dir->size / MFS_BLOCK || !get32(super->free_inodes))
 		return 0;
 	rc = count_names(fs, dir, &names);
 	if (rc)
@@ -277,8 +277,7 @@ int mfs_index_build(struct mfs *fs, struct mfs_inode *dir)
 	while (slots < names * 2 && slots < UINT32_C(1) << 31)
 		slots *= 2;
 	blocks = slots / MFS_SLOTS_PER_BLOCK;
-	if (get64(super->free_blocks) < blocks + blocks / MFS_PER_BLOCK + 5 ||
-	    (blocks + 1) * MFS_BLOCK > mfs_size_max(fs))
+	if (mfs_blocks_free(fs) < blocks + blocks / MFS_PER_BLOCK + 5 || (blocks + 1) * MFS_BLOCK > mfs_size_max(fs))
 		return 0;
 	rc = make_table(fs, slots, &t);
 	while (!rc && !(rc = mfs_dir_next(fs, dir, name.next, &name)))

@@ -226,7 +226,8 @@ static int free_data(struct cut *cut, const le32 *pointers, unsigned i)
 	while (!rc && i < MFS_PER_BLOCK) {
 		uint32_t block = get32(pointers[i]), n = 1;
 
-		while (block && i + n < MFS_PER_BLOCK && get32(pointers[i + n]) == block + n)
+		/* Not on from the last number to 0, which is a hole. */
+		while (block && i + n < MFS_PER_BLOCK && block + n && get32(pointers[i + n]) == block + n)
 			n++;
 		i += n;
 		if (!block)

@@ -74,10 +74,9 @@ static int check_kinds(const struct mfs *fs, const struct renaming *r)
 {
 	bool directory = S_ISDIR(r->moved.mode);
 
-	if (directory && r->from_dir != r->to_dir && r->to_dir->links >= MFS_LINK_MAX)
-		return -EMLINK;
+	/* What is replaced is a directory too, and takes its link with it. */
 	if (!r->to.ino)
-		return 0;
+		return directory && r->from_dir != r->to_dir && r->to_dir->links >= MFS_LINK_MAX ? -EMLINK : 0;
 	if (directory && !S_ISDIR(r->replaced.mode))
 		return -ENOTDIR;
 	if (!directory && S_ISDIR(r->replaced.mode))

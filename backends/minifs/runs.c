@@ -62,7 +62,8 @@ static bool all_in_a_row(const le32 *pointers)
 	for (uint32_t i = 0; i < MFS_PER_BLOCK; i += CHUNK)
 		if (!chunk_in_a_row(pointers + i, first + i))
 			return false;
-	return first != 0;
+	/* From the last number on there would be holes. */
+	return first && first <= UINT32_MAX - (MFS_PER_BLOCK - 1);
 }
 
 static int walk_pointers(struct run_walk *w, const le32 *pointers, uint64_t first)

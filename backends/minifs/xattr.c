@@ -20,7 +20,7 @@ static int next_entry(const uint8_t *block, uint32_t offset, const struct disk_x
 	*ret = NULL;
 	if (offset > MFS_BLOCK - MFS_XATTR_HEADER || !get16(entry->namelen))
 		return 0;
-	if (get16(entry->namelen) > MFS_NAME_MAX || memchr(entry->bytes, 0, 1))
+	if (get16(entry->namelen) > MFS_NAME_MAX)
 		return -EUCLEAN;
 	if (entry_size(get16(entry->namelen), get16(entry->valuelen)) > MFS_BLOCK - offset)
 		return -EUCLEAN;
@@ -116,9 +116,12 @@ ssize_t mfs_xattr_list(const struct mfs *fs, const struct mfs_inode *inode, char
 	const uint8_t *block;
 	uint32_t offset = 0;
 	size_t used = 0;
-	int rc = inode->xattr ? block_of(fs, inode, &block) : 0;
+	int rc;
 
-	while (!rc && inode->xattr) {
+	if (!inode->xattr)
+		return 0;
+	rc = block_of(fs, inode, &block);
+	while (!rc) {
 		rc = next_entry(block, offset, &entry);
 		if (rc || !entry)
 			break;
