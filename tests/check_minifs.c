@@ -151,6 +151,77 @@ START_TEST(test_links_lead_to_files)
 }
 END_TEST
 
+/* As on Linux. */
+START_TEST(test_a_slash_behind_a_link_is_no_way_to_what_it_leads_to)
+{
+	struct minifs *fs = new_image("i", 0, 0);
+
+	ck_ok(minifs_mkdir(fs, "dir", 0755));
+	ck_ok(minifs_create(fs, "file", 0644));
+	ck_ok(minifs_symlink(fs, "dir", "link"));
+	ck_ok(minifs_symlink(fs, "nothing", "dangling"));
+	ck_is(minifs_rmdir(fs, "link/"), -ENOTDIR);
+	ck_is(minifs_unlink(fs, "link/"), -ENOTDIR);
+	ck_is(minifs_unlink(fs, "file/"), -ENOTDIR);
+	ck_is(minifs_rename(fs, "link/", "x"), -ENOTDIR);
+	ck_is(minifs_rename(fs, "dir", "link/"), -ENOTDIR);
+	ck_is(minifs_mkdir(fs, "dangling/", 0755), -EEXIST);
+	ck_is(minifs_mkdir(fs, "file/", 0755), -EEXIST);
+	ck_assert(!exists(fs, "nothing") && exists(fs, "dir"));
+	/* But for looking, and on the way. */
+	ck_assert(S_ISDIR(stat_of(fs, "link/").st_mode));
+	ck_ok(minifs_create(fs, "link/new", 0644));
+	ck_assert(exists(fs, "dir/new"));
+	finish_image(fs, "i");
+}
+END_TEST
+
+/* Blocks that a mapping keeps are free, but not to be had: names have to do with the places that there are. */
+static void make_names(struct minifs *fs, int from, int to, int *ret)
+{
+	char name[300];
+
+	for (*ret = from; *ret < to; ++*ret) {
+		int rc;
+
+		snprintf(name, sizeof(name), "d/%0200d", *ret);
+		rc = minifs_link(fs, "f", name);
+		if (rc) {
+			ck_is(rc, -ENOSPC);
+			return;
+		}
+	}
+}
+
+START_TEST(test_places_of_names_are_used_while_blocks_are_kept)
+{
+	struct minifs *fs = new_image("i", 2 << 20, 0);
+	struct snapmap *map;
+	char name[300], block[BLOCK] = {1};
+	uint64_t at = 0;
+	int made;
+
+	ck_ok(minifs_mkdir(fs, "d", 0755));
+	ck_ok(minifs_create(fs, "f", 0644));
+	put_file(fs, "kept", 10 * BLOCK, 1);
+	make_names(fs, 0, 700, &made);
+	ck_assert_int_eq(made, 700);
+	ck_ok(minifs_create(fs, "ballast", 0644));
+	while (minifs_pwrite(fs, "ballast", block, BLOCK, at) == BLOCK)
+		at += BLOCK;
+	ck_ok(minifs_map(fs, "kept", NULL, &map));
+	ck_ok(minifs_unlink(fs, "kept"));
+	for (int i = 100; i < 121; i++) {
+		snprintf(name, sizeof(name), "d/%0200d", i);
+		ck_ok(minifs_unlink(fs, name));
+	}
+	make_names(fs, 700, 721, &made);
+	ck_assert_int_eq(made, 721);
+	snapmap_close(map);
+	finish_image(fs, "i");
+}
+END_TEST
+
 START_TEST(test_holes_are_zeros)
 {
 	static const char zeros[3 * BLOCK];
@@ -503,6 +574,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, test_directories_count_their_links);
 	tcase_add_test(tc, test_rename_keeps_the_tree_a_tree);
 	tcase_add_test(tc, test_links_lead_to_files);
+	tcase_add_test(tc, test_a_slash_behind_a_link_is_no_way_to_what_it_leads_to);
+	tcase_add_test(tc, test_places_of_names_are_used_while_blocks_are_kept);
 	tcase_add_test(tc, test_holes_are_zeros);
 	tcase_add_test(tc, test_a_full_image_refuses_and_changes_nothing);
 	tcase_add_test(tc, test_inodes_run_out);

@@ -165,6 +165,15 @@ START_TEST(test_sizes_and_holes)
 	ck_sys(fallocate(fd, FALLOC_FL_ZERO_RANGE, 4000, 100));
 	ck_assert_int_eq(ck_sys(pread(fd, zeros, 100, 4000)), 100);
 	ck_assert(!zeros[0] && !memcmp(zeros, zeros + 1, 99));
+	/* Behind the end, and not from the beginning of a block. */
+	ck_sys(ftruncate(fd, 5000));
+	test_fill(bytes, sizeof(bytes), 4);
+	ck_sys(pwrite(fd, bytes, 5000, 0));
+	ck_sys(fallocate(fd, FALLOC_FL_ZERO_RANGE, 10000, 1000));
+	ck_assert_int_eq(ck_sys(pread(fd, zeros, 5000, 0)), 5000);
+	ck_assert(!memcmp(zeros, bytes, 5000));
+	ck_sys(fstat(fd, &st));
+	ck_assert_int_eq(st.st_size, 11000);
 	ck_fails(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), EOPNOTSUPP);
 	close(fd);
 	unmount_image();

@@ -114,6 +114,8 @@ int mfs_unlink(struct mfs *fs, struct mfs_walk *walk)
 
 	if (!rc && S_ISDIR(inode.mode))
 		rc = -EISDIR;
+	if (!rc && walk->slash)
+		rc = -ENOTDIR;
 	if (!rc)
 		rc = mfs_dir_remove(fs, &walk->dir, walk->name, walk->length);
 	if (rc)

@@ -11,7 +11,8 @@
 
 struct walker {
 	const struct mfs *fs;
-	bool follow;
+	bool follow; /* also a link as the last name */
+	bool name;   /* it is the last name that matters, not what is behind it: no link there is followed */
 	unsigned links;
 	struct mfs_inode dir;
 	char rest[2 * PATH_MAX]; /* what is still to be walked */
@@ -86,9 +87,9 @@ static int step(struct walker *w, struct mfs_walk *ret)
 		rc = load_named(w->fs, place.ino, &inode);
 	if (rc)
 		return rc;
-	if (S_ISLNK(inode.mode) && (!last || slash || w->follow))
+	if (S_ISLNK(inode.mode) && (!last || w->follow || (slash && !w->name)))
 		return expand(w, &inode, rest, slash);
-	if (last && slash && !S_ISDIR(inode.mode))
+	if (last && slash && !w->name && !S_ISDIR(inode.mode))
 		return -ENOTDIR;
 	if (last) {
 		finish(w, name, n, slash, place.ino, ret);
@@ -99,10 +100,8 @@ static int step(struct walker *w, struct mfs_walk *ret)
 	return 0;
 }
 
-/* @follow: also a link as the last name. */
-int mfs_walk_to(const struct mfs *fs, const char *path, bool follow, struct mfs_walk *ret)
+static int walk(struct walker *w, const char *path, struct mfs_walk *ret)
 {
-	struct walker w = {.fs = fs, .follow = follow};
 	size_t n = strlen(path);
 	int rc;
 
@@ -110,23 +109,32 @@ int mfs_walk_to(const struct mfs *fs, const char *path, bool follow, struct mfs_
 		return -ENOENT;
 	if (n >= PATH_MAX)
 		return -ENAMETOOLONG;
-	memcpy(w.rest, path, n + 1);
-	rc = load_named(fs, MFS_ROOT, &w.dir);
-	if (!rc && !S_ISDIR(w.dir.mode))
+	memcpy(w->rest, path, n + 1);
+	rc = load_named(w->fs, MFS_ROOT, &w->dir);
+	if (!rc && !S_ISDIR(w->dir.mode))
 		rc = -EUCLEAN;
 	while (!rc)
-		rc = step(&w, ret);
+		rc = step(w, ret);
 	return rc < 0 ? rc : 0;
+}
+
+/* To where a link as the last name leads with @follow; else to that name, whatever it is. */
+int mfs_walk_to(const struct mfs *fs, const char *path, bool follow, struct mfs_walk *ret)
+{
+	struct walker w = {.fs = fs, .follow = follow, .name = !follow};
+
+	return walk(&w, path, ret);
 }
 
 int mfs_find(const struct mfs *fs, const char *path, bool follow, struct mfs_inode *ret)
 {
-	struct mfs_walk walk;
-	int rc = mfs_walk_to(fs, path, follow, &walk);
+	struct walker w = {.fs = fs, .follow = follow};
+	struct mfs_walk found;
+	int rc = walk(&w, path, &found);
 
-	if (!rc && !walk.ino)
+	if (!rc && !found.ino)
 		rc = -ENOENT;
-	return rc ? rc : load_named(fs, walk.ino, ret);
+	return rc ? rc : load_named(fs, found.ino, ret);
 }
 
 int mfs_walk_at(const struct mfs *fs, uint32_t dir, const char *name, struct mfs_walk *ret)
