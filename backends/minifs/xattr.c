@@ -205,6 +205,8 @@ int mfs_xattr_set(struct mfs *fs, struct mfs_inode *inode, const char *name, con
 	}
 	if (entry_size(strlen(name), size) > MFS_BLOCK - end)
 		return -ENOSPC;
+	/* What lies behind the end need not be zeros, and would be taken for more of them. */
+	memset(block + end, 0, MFS_BLOCK - end);
 	append(block, end, name, value, size);
 	inode->ctime = mfs_now();
 	return mfs_inode_store(fs, inode);
