@@ -355,6 +355,28 @@ START_TEST(test_a_host_that_is_full)
 }
 END_TEST
 
+/* Until no more can be made: each block of the inode table is a hole of the host at first. */
+START_TEST(test_files_on_a_host_that_is_full)
+{
+	struct minifs *fs;
+	char name[32];
+	int rc = 0, n;
+
+	need_in_place();
+	fs = new_image("i", 16 * MIB, 0);
+	ck_ok(minifs_sync(fs));
+	test_fill_disk(0);
+	for (n = 0; !rc && n < 500; n++) {
+		snprintf(name, sizeof(name), "%d", n);
+		rc = minifs_create(fs, name, 0644);
+	}
+	ck_assert_msg(!rc || rc == -ENOSPC, "%d: %s", rc, snapmap_last_error());
+	ck_assert(!unlink("ballast"));
+	ck_ok(minifs_create(fs, "again", 0644));
+	finish_image(fs, "i");
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
@@ -370,6 +392,7 @@ static void add_small(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_a_host_that_is_full);
+	tcase_add_test(tc, test_files_on_a_host_that_is_full);
 }
 
 Suite *test_suite(void)

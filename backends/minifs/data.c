@@ -93,6 +93,8 @@ ssize_t mfs_write(struct mfs *fs, struct mfs_inode *inode, const void *buf, size
 		bool whole = at * MFS_BLOCK >= offset && (at + 1) * MFS_BLOCK <= end;
 
 		rc = mfs_map_own(fs, inode, at, whole, &block);
+		if (!rc)
+			rc = mfs_get_ready(fs, block);
 	}
 	if (end > inode->size)
 		inode->size = end;

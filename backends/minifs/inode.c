@@ -137,8 +137,12 @@ int mfs_inode_new(struct mfs *fs, uint32_t mode, uint32_t uid, uint32_t gid, str
 {
 	uint32_t ino;
 	int64_t now = mfs_now();
+	uint8_t *bytes;
 	int rc = mfs_inode_take(fs, &ino);
 
+	/* Before a look at it, which can fail where the image has a hole. */
+	if (!rc)
+		rc = mfs_touch(fs, fs->geo.inode_table + ino / MFS_INODES_PER_BLOCK, &bytes);
 	if (rc)
 		return rc;
 	*ret = (struct mfs_inode){

@@ -53,7 +53,8 @@ bool mfs_is_touched(const struct mfs *fs, uint32_t block)
 	return fs->txn.nsaved && fs->txn.table[slot_of(&fs->txn, block)];
 }
 
-static int get_ready(struct mfs *fs, uint32_t block)
+/* Where the image has a hole there may be no room for it. */
+int mfs_get_ready(struct mfs *fs, uint32_t block)
 {
 	struct minifs_store *store = fs->store;
 
@@ -70,7 +71,7 @@ static int remember(struct mfs *fs, uint32_t block, bool copy)
 		return 0;
 	rc = make_room(txn);
 	if (!rc)
-		rc = get_ready(fs, block);
+		rc = mfs_get_ready(fs, block);
 	if (rc)
 		return rc;
 	if (copy) {
