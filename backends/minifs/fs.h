@@ -218,6 +218,14 @@ int mfs_map_set_run(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32
 int mfs_map_own(struct mfs *fs, struct mfs_inode *inode, uint64_t at, bool whole, uint32_t *ret);
 int mfs_map_cut(struct mfs *fs, struct mfs_inode *inode, uint64_t from);
 /* Calls @visit for each data block of [@from, @to) that is no hole, in order. A nonzero result ends it. */
+/* visits.c; begins as zeros */
+struct mfs_visits {
+	uint32_t *v;
+	size_t n, size;
+};
+int mfs_visit_once(struct mfs_visits *seen, uint32_t block);
+void mfs_visits_free(struct mfs_visits *seen);
+
 typedef int mfs_visit(void *arg, uint64_t at, uint32_t block);
 int mfs_map_walk(const struct mfs *fs, const struct mfs_inode *inode, uint64_t from, uint64_t to, mfs_visit *visit,
 		 void *arg);

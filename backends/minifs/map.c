@@ -203,7 +203,8 @@ int mfs_map_own(struct mfs *fs, struct mfs_inode *inode, uint64_t at, bool whole
 struct cut {
 	struct mfs *fs;
 	struct mfs_inode *inode;
-	uint64_t from, visited;
+	uint64_t from;
+	struct mfs_visits seen;
 };
 
 static bool all_zero(const uint8_t *block)
@@ -249,8 +250,11 @@ static int cut_tree(struct cut *cut, uint32_t *pointer, unsigned level, uint64_t
 	uint8_t *bytes;
 	int rc;
 
-	if (!mfs_is_data(fs, block) || (level && ++cut->visited > fs->geo.data_blocks))
+	if (!mfs_is_data(fs, block))
 		return -EUCLEAN;
+	rc = level ? mfs_visit_once(&cut->seen, block) : 0;
+	if (rc)
+		return rc;
 	if (partly) {
 		rc = mfs_touch(fs, block, &bytes);
 		if (rc)
@@ -287,25 +291,24 @@ int mfs_map_cut(struct mfs *fs, struct mfs_inode *inode, uint64_t from)
 {
 	struct cut cut = {.fs = fs, .inode = inode, .from = from};
 	uint64_t first = 0;
+	int rc = 0;
 
-	for (unsigned slot = 0; slot < MFS_POINTERS; slot++) {
+	for (unsigned slot = 0; !rc && slot < MFS_POINTERS; slot++) {
 		unsigned level = slot < MFS_DIRECT ? 0 : slot - MFS_DIRECT + 1;
 		uint64_t next = first + span_of(level);
 
-		if (inode->pointers[slot] && from < next) {
-			int rc = cut_tree(&cut, &inode->pointers[slot], level, first);
-
-			if (rc)
-				return rc;
-		}
+		if (inode->pointers[slot] && from < next)
+			rc = cut_tree(&cut, &inode->pointers[slot], level, first);
 		first = next;
 	}
-	return 0;
+	mfs_visits_free(&cut.seen);
+	return rc;
 }
 
 struct walk {
 	const struct mfs *fs;
-	uint64_t from, to, visited;
+	uint64_t from, to;
+	struct mfs_visits seen;
 	mfs_visit *visit;
 	void *arg;
 };
@@ -314,6 +317,7 @@ static int walk_tree(struct walk *walk, uint32_t block, unsigned level, uint64_t
 {
 	const struct mfs *fs = walk->fs;
 	uint64_t span;
+	int rc;
 
 	if (!block || first + span_of(level) <= walk->from || first >= walk->to)
 		return 0;
@@ -321,16 +325,11 @@ static int walk_tree(struct walk *walk, uint32_t block, unsigned level, uint64_t
 		return -EUCLEAN;
 	if (!level)
 		return walk->visit(walk->arg, first, block);
-	if (++walk->visited > fs->geo.data_blocks)
-		return -EUCLEAN;
+	rc = mfs_visit_once(&walk->seen, block);
 	span = span_of(level - 1);
-	for (unsigned i = 0; i < MFS_PER_BLOCK; i++) {
-		int rc = walk_tree(walk, get32(pointers_of(fs, block)[i]), level - 1, first + i * span);
-
-		if (rc)
-			return rc;
-	}
-	return 0;
+	for (unsigned i = 0; !rc && i < MFS_PER_BLOCK; i++)
+		rc = walk_tree(walk, get32(pointers_of(fs, block)[i]), level - 1, first + i * span);
+	return rc;
 }
 
 int mfs_map_walk(const struct mfs *fs, const struct mfs_inode *inode, uint64_t from, uint64_t to, mfs_visit *visit,
@@ -338,14 +337,14 @@ int mfs_map_walk(const struct mfs *fs, const struct mfs_inode *inode, uint64_t f
 {
 	struct walk walk = {.fs = fs, .from = from, .to = to, .visit = visit, .arg = arg};
 	uint64_t first = 0;
+	int rc = 0;
 
-	for (unsigned slot = 0; slot < MFS_POINTERS; slot++) {
+	for (unsigned slot = 0; !rc && slot < MFS_POINTERS; slot++) {
 		unsigned level = slot < MFS_DIRECT ? 0 : slot - MFS_DIRECT + 1;
-		int rc = walk_tree(&walk, inode->pointers[slot], level, first);
 
-		if (rc)
-			return rc;
+		rc = walk_tree(&walk, inode->pointers[slot], level, first);
 		first += span_of(level);
 	}
-	return 0;
+	mfs_visits_free(&walk.seen);
+	return rc;
 }

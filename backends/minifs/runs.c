@@ -15,7 +15,8 @@
 /* @run: found, and not yet passed on. */
 struct run_walk {
 	const struct mfs *fs;
-	uint64_t from, to, visited;
+	uint64_t from, to;
+	struct mfs_visits seen;
 	struct mfs_extent run;
 	mfs_visit_run *visit;
 	void *arg;
@@ -90,8 +91,11 @@ static int walk_tree(struct run_walk *w, uint32_t block, unsigned level, uint64_
 		return 0;
 	if (!level)
 		return found(w, first, block, 1);
-	if (!mfs_is_data(w->fs, block) || ++w->visited > w->fs->geo.data_blocks)
+	if (!mfs_is_data(w->fs, block))
 		return -EUCLEAN;
+	rc = mfs_visit_once(&w->seen, block);
+	if (rc)
+		return rc;
 	pointers = (const le32 *)mfs_at(w->fs, block);
 	if (level == 1)
 		return walk_pointers(w, pointers, first);
@@ -114,7 +118,10 @@ int mfs_map_runs(const struct mfs *fs, const struct mfs_inode *inode, uint64_t f
 		rc = walk_tree(&w, inode->pointers[slot], level, first);
 		first += (uint64_t)1 << (10 * level);
 	}
-	return rc ? rc : pass_on(&w);
+	if (!rc)
+		rc = pass_on(&w);
+	mfs_visits_free(&w.seen);
+	return rc;
 }
 
 static int keep_run(void *arg, const struct mfs_extent *run)
