@@ -116,7 +116,9 @@ static int add_to_block(struct mfs *fs, const struct mfs_inode *dir, uint64_t at
 
 	for (offset = 0; !rc && offset < MFS_BLOCK; offset += get16(ent->reclen)) {
 		rc = mfs_dirent_at(mfs_at(fs, block), offset, &ent);
-		if (rc || get16(ent->reclen) - used_by(ent) < mfs_reclen(n))
+		if (rc)
+			return rc;
+		if (get16(ent->reclen) - used_by(ent) < mfs_reclen(n))
 			continue;
 		rc = mfs_touch(fs, block, &bytes);
 		if (rc)
