@@ -187,10 +187,82 @@ START_TEST(test_images_that_lie)
 }
 END_TEST
 
+/* Of a file that some number of blocks, all of them real, makes nearly endless. */
+#define PYRAMID_IMAGE ((uint64_t)16 << 30)
+
+static void put_block(int fd, uint32_t block, uint32_t pointer)
+{
+	le32 pointers[BLOCK / sizeof(le32)];
+
+	for (size_t i = 0; i < sizeof(pointers) / sizeof(pointers[0]); i++)
+		pointers[i] = put32(pointer);
+	ck_assert_int_eq(pwrite(fd, pointers, sizeof(pointers), (off_t)block * BLOCK), sizeof(pointers));
+}
+
+/* All pointers of the triple indirect block lead to one, whose pointers lead to one, and so on. @orphan: it is to be freed. */
+static void make_pyramid(const char *path, bool orphan)
+{
+	struct minifs *fs = new_image(path, PYRAMID_IMAGE, 0);
+	union {
+		struct disk_super super;
+		struct disk_inode inode;
+		unsigned char bytes[256];
+	} u, i;
+	uint32_t ino, first;
+	uint8_t used = 0xff;
+	le32 number;
+	off_t at;
+	int fd;
+
+	ck_ok(minifs_create(fs, "f", 0644));
+	ino = (uint32_t)stat_of(fs, "f").st_ino;
+	ck_ok(minifs_sync(fs));
+	minifs_close(fs);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(pread(fd, &u, 256, 0), 256);
+	at = (off_t)get32(u.super.inode_table) * BLOCK + 256 * (off_t)ino;
+	ck_assert_int_eq(pread(fd, &i, 256, at), 256);
+	first = get32(u.super.data) + 8;
+	for (uint32_t k = 0; k < 3; k++)
+		put_block(fd, first + k, first + k + 1);
+	ck_assert_int_eq(pwrite(fd, &used, 1, (off_t)get32(u.super.data_bitmap) * BLOCK + 1), 1);
+	i.inode.pointers[MFS_POINTERS - 1] = put32(first);
+	i.inode.size = put64(orphan ? 0 : (uint64_t)1 << 42);
+	if (orphan) {
+		i.inode.links = put32(0);
+		u.super.orphans = put32(ino);
+	}
+	number = put32(ino);
+	i.inode.crc = put32(mfs_crc32c(mfs_crc32c(0, &number, 4), &i, 252));
+	u.super.crc = put32(mfs_crc32c(0, &u, 252));
+	ck_assert(pwrite(fd, &i, 256, at) == 256 && pwrite(fd, &u, 256, 0) == 256);
+	close(fd);
+}
+
+START_TEST(test_pointers_that_meet_again)
+{
+	struct snapmap *map;
+	struct minifs *fs;
+
+	if (strcmp(test_fs()->name, "tmpfs") != 0)
+		test_skip("on tmpfs");
+	make_pyramid("i", true);
+	ck_is(minifs_open("i", 0, &fs), -EUCLEAN);
+	ck_assert(!unlink("i"));
+	make_pyramid("i", false);
+	fs = open_image("i");
+	ck_is(minifs_map(fs, "f", NULL, &map), -EUCLEAN);
+	ck_is(minifs_truncate(fs, "f", 5), -EUCLEAN);
+	ck_is(minifs_clone(fs, "f", "g"), -EUCLEAN);
+	minifs_close(fs);
+}
+END_TEST
+
 static void add_hostile(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_images_that_lie, 0, 2);
+	tcase_add_test(tc, test_pointers_that_meet_again);
 }
 
 Suite *test_suite(void)
