@@ -191,11 +191,33 @@ START_TEST(test_what_lost_its_name_is_kept)
 }
 END_TEST
 
+/* Damages the image after a file of that name was made. */
+START_TEST(test_what_lost_its_name_is_kept_beside_a_file_of_the_directory_s_name)
+{
+	struct snapmap_mut *map;
+	struct minifs *fs;
+
+	make_victim();
+	fs = open_image("i");
+	ck_ok(minifs_create(fs, "lost+found", 0644));
+	finish_image(fs, "i");
+	ck_ok(snapmap_mut_open("i", NULL, &map));
+	hole((uint8_t *)snapmap_mut_data(map));
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_ok(minifs_check("i", MINIFS_CHECK_REPAIR, NULL, NULL, NULL));
+	fs = open_image("i");
+	ck_assert(file_is_filled(fs, "lost+found.1/#6", 100, 2));
+	ck_assert(S_ISREG(stat_of(fs, "lost+found").st_mode));
+	finish_image(fs, "i");
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_each_damage_is_found_and_repaired);
 	tcase_add_test(tc, test_what_lost_its_name_is_kept);
+	tcase_add_test(tc, test_what_lost_its_name_is_kept_beside_a_file_of_the_directory_s_name);
 }
 
 Suite *test_suite(void)

@@ -342,16 +342,24 @@ static uint32_t find_top(struct checker *c, uint32_t ino)
 	return ino;
 }
 
-/* The directory for what has no name, made if it is not there. */
+/* The directory for what has no name, made if it is not there; with a number if something else has that name. */
 static int lost_and_found(struct checker *c, struct mfs_inode *ret)
 {
 	const struct mfs_owner owner = {0, 0};
-	struct mfs_walk walk;
-	int rc = mfs_walk_at(c->fs, MFS_ROOT, "lost+found", &walk);
+	char name[32] = "lost+found";
 
-	if (rc)
-		return rc;
-	return walk.ino ? mfs_inode_load(c->fs, walk.ino, ret) : mfs_make(c->fs, &walk, S_IFDIR | 0700, &owner, ret);
+	for (unsigned n = 1;; n++) {
+		struct mfs_walk walk;
+		int rc = mfs_walk_at(c->fs, MFS_ROOT, name, &walk);
+
+		if (!rc && !walk.ino)
+			return mfs_make(c->fs, &walk, S_IFDIR | 0700, &owner, ret);
+		if (!rc)
+			rc = mfs_inode_load(c->fs, walk.ino, ret);
+		if (rc || S_ISDIR(ret->mode))
+			return rc;
+		snprintf(name, sizeof(name), "lost+found.%u", n);
+	}
 }
 
 static int attach(struct checker *c, uint32_t ino)
@@ -360,8 +368,6 @@ static int attach(struct checker *c, uint32_t ino)
 	char name[32];
 	int rc = lost_and_found(c, &found);
 
-	if (!rc && !S_ISDIR(found.mode))
-		rc = -ENOTDIR;
 	if (!rc)
 		rc = mfs_inode_load(c->fs, ino, &inode);
 	snprintf(name, sizeof(name), "#%u", ino);

@@ -10,6 +10,9 @@
 
 #include "fs.h"
 
+/* Slots in a row that are looked at: far more than names have together that are not made to. */
+#define STEPS_MAX (UINT32_C(1) << 20)
+
 struct table {
 	struct mfs_inode inode;
 	struct disk_index *header;
@@ -97,6 +100,8 @@ int mfs_index_find(const struct mfs *fs, const struct mfs_inode *dir, const char
 		struct disk_slot *slot;
 		uint32_t block;
 
+		if (step == STEPS_MAX)
+			return -EUCLEAN;
 		rc = slot_at(fs, &t, (hash + step) & (t.slots - 1), &block, &slot);
 		if (!rc && !get32(slot->where))
 			return -ENOENT;
@@ -115,7 +120,7 @@ int mfs_index_find(const struct mfs *fs, const struct mfs_inode *dir, const char
 static int seek(const struct mfs *fs, const struct table *t, uint32_t hash, uint32_t where, uint32_t *ret_block,
 		struct disk_slot **ret)
 {
-	for (uint32_t step = 0; step < t->slots; step++) {
+	for (uint32_t step = 0; step < t->slots && step < STEPS_MAX; step++) {
 		int rc = slot_at(fs, t, (hash + step) & (t->slots - 1), ret_block, ret);
 		uint32_t found = rc ? 0 : get32((*ret)->where);
 
