@@ -165,6 +165,10 @@ START_TEST(test_sizes_and_holes)
 	ck_sys(fallocate(fd, FALLOC_FL_ZERO_RANGE, 4000, 100));
 	ck_assert_int_eq(ck_sys(pread(fd, zeros, 100, 4000)), 100);
 	ck_assert(!zeros[0] && !memcmp(zeros, zeros + 1, 99));
+	/* What leads to blocks goes with the last of them. */
+	ck_sys(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 << 20));
+	ck_sys(fstat(fd, &st));
+	ck_assert_int_eq(st.st_blocks, 0);
 	/* Behind the end, and not from the beginning of a block. */
 	ck_sys(ftruncate(fd, 5000));
 	test_fill(bytes, sizeof(bytes), 4);

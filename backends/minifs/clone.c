@@ -99,6 +99,9 @@ int mfs_clone_range(struct mfs *fs, struct mfs_inode *from, struct mfs_inode *to
 		rc = mfs_punch_blocks(fs, to, cloning.to_block, cloning.to_block + blocks);
 	if (!rc)
 		rc = mfs_map_runs(fs, &source, cloning.from_block, cloning.from_block + blocks, clone_run, &cloning);
+	/* Of holes that were cloned. */
+	if (!rc)
+		rc = mfs_map_prune(fs, to, cloning.to_block, cloning.to_block + blocks);
 	if (r.to + r.length > to->size)
 		to->size = r.to + r.length;
 	to->mtime = to->ctime = mfs_now();

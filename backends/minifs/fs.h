@@ -216,6 +216,7 @@ int mfs_map_set(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t b
 int mfs_map_set_run(struct mfs *fs, struct mfs_inode *inode, uint64_t at, uint32_t block, uint64_t n, uint64_t *ret);
 /* A block of the inode's own to write to. @whole: all of it will be written. */
 int mfs_map_own(struct mfs *fs, struct mfs_inode *inode, uint64_t at, bool whole, uint32_t *ret);
+int mfs_map_prune(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to);
 int mfs_map_cut(struct mfs *fs, struct mfs_inode *inode, uint64_t from);
 /* Calls @visit for each data block of [@from, @to) that is no hole, in order. A nonzero result ends it. */
 /* visits.c; begins as zeros */

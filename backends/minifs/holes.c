@@ -60,6 +60,8 @@ int mfs_punch(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t t
 	rc = zero_part(fs, inode, from, first);
 	if (!rc)
 		rc = mfs_punch_blocks(fs, inode, first / MFS_BLOCK, last / MFS_BLOCK);
+	if (!rc)
+		rc = mfs_map_prune(fs, inode, first / MFS_BLOCK, last / MFS_BLOCK);
 	return rc ? rc : zero_part(fs, inode, last, to);
 }
 

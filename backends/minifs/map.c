@@ -305,6 +305,51 @@ int mfs_map_cut(struct mfs *fs, struct mfs_inode *inode, uint64_t from)
 	return rc;
 }
 
+/* Blocks of pointers to [@cut->from, @to) that have become empty go; *@pointer becomes 0 then. */
+static int prune_tree(struct cut *cut, uint64_t to, uint32_t *pointer, unsigned level, uint64_t first)
+{
+	uint64_t span = span_of(level - 1);
+	uint32_t block = *pointer;
+	uint8_t *bytes;
+	int rc = mfs_is_data(cut->fs, block) ? mfs_visit_once(&cut->seen, block) : -EUCLEAN;
+
+	for (unsigned i = 0; !rc && level > 1 && i < MFS_PER_BLOCK; i++) {
+		uint32_t child = get32(pointers_of(cut->fs, block)[i]), left = child;
+
+		if (!child || first + (i + 1) * span <= cut->from || first + i * span >= to)
+			continue;
+		rc = prune_tree(cut, to, &left, level - 1, first + i * span);
+		if (rc || left == child)
+			continue;
+		rc = mfs_touch(cut->fs, block, &bytes);
+		if (!rc)
+			pointers_of(cut->fs, block)[i] = put32(left);
+	}
+	if (rc || !all_zero(mfs_at(cut->fs, block)))
+		return rc;
+	*pointer = 0;
+	return free_one(cut, block, false);
+}
+
+/* After blocks in that range became holes. */
+int mfs_map_prune(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to)
+{
+	struct cut cut = {.fs = fs, .inode = inode, .from = from};
+	uint64_t first = MFS_DIRECT;
+	int rc = 0;
+
+	for (unsigned level = 1; !rc && level <= MFS_INDIRECT; level++) {
+		uint32_t *pointer = &inode->pointers[MFS_DIRECT + level - 1];
+		uint64_t next = first + span_of(level);
+
+		if (*pointer && from < next && first < to)
+			rc = prune_tree(&cut, to, pointer, level, first);
+		first = next;
+	}
+	mfs_visits_free(&cut.seen);
+	return rc;
+}
+
 struct walk {
 	const struct mfs *fs;
 	uint64_t from, to;
