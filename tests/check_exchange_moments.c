@@ -12,15 +12,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "committing.h"
+#include "exchanging.h"
 
-#define PAGE ((size_t)4096)
 #define PAGES 64
 
-#define need_exchange()                                              \
+#define need_watched_exchange()                                      \
 	do {                                                         \
-		if (!test_fs()->exchange)                            \
-			test_skip("no exchange of blocks");          \
+		need_exchange();                                     \
 		if (!watch_works())                                  \
 			test_skip("system calls cannot be watched"); \
 	} while (0)
@@ -40,12 +38,11 @@ struct moment {
 
 static int commit_by_exchange(void *arg)
 {
-	struct snapmap_commit_options o = {.size = sizeof(o), .strategy = SNAPMAP_STRATEGY_EXCHANGE};
 	struct moment *m = arg;
 	int rc;
 
 	watch_on();
-	rc = snapmap_mut_commit(m->map, &o);
+	rc = commit_by(m->map, SNAPMAP_STRATEGY_EXCHANGE);
 	watch_off();
 	return rc;
 }
@@ -105,7 +102,7 @@ START_TEST(test_exchange_is_flushed_before_old_blocks_are_let_go)
 	struct moment m;
 	int from, to;
 
-	need_exchange();
+	need_watched_exchange();
 	m = open_and_edit(0);
 	/* From now on the handle's image has a block of its own there. */
 	ck_assert_int_eq(commit_by_exchange(&m), 0);
@@ -139,7 +136,7 @@ START_TEST(test_file_that_is_cut_in_the_middle_of_a_commit_is_a_conflict)
 {
 	bool reached = true;
 
-	need_exchange();
+	need_watched_exchange();
 	for (int n = 0; reached; n++) {
 		struct moment m = open_and_edit(n);
 		int rc = watch(commit_by_exchange, &m, cut_before, &m);
