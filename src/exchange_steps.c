@@ -147,7 +147,8 @@ static struct exchange_step step_at(const struct extent *f, const struct extent 
 	};
 	/* What comes from the same extent as that of the step before becomes one with it. */
 	int file_joins = at > from && d->start < at, donor_joins = !hole && at > from && f->start < at;
-	int donor_left = at == from && d->start<at, donor_right = d->end> to;
+	bool donor_left = at == from && d->start < at;
+	bool donor_right = d->end > to;
 
 	s.file = (signed char)((hole ? 1 : s.left + s.right) - file_joins);
 	s.donor = (signed char)(donor_left + donor_right + !hole - 1 - donor_joins);
@@ -164,7 +165,8 @@ static int list_range(struct walk *f, struct walk *d, uint64_t from, uint64_t en
 		if (!rc)
 			rc = look_at(d, at, end);
 		if (!rc && d->now.start > at) {
-			at = d->now.start;
+			/* Nothing is taken there: what comes behind begins as a range does. */
+			from = at = d->now.start;
 		} else if (!rc) {
 			struct exchange_step step = step_at(&f->now, &d->now, from, at, end);
 

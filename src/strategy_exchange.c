@@ -243,7 +243,6 @@ static int cut_extents(const struct commit *c, struct layout *l, int file, const
 	if (rc)
 		return rc;
 	rc = exchange_cut(file, steps, l->block, copies);
-	/* What somebody changed is noticed when the file is compared with its stamp. */
 	if (rc == -EAGAIN || rc == -EOPNOTSUPP || rc == -EINVAL || rc == -EPERM)
 		return -EXFULL;
 	if (!rc)
@@ -264,8 +263,7 @@ static int look_at_steps(const struct layout *l, int file, int donor, const stru
 	return rc ? rc : exchange_recovery_check(l, st.extents, ret);
 }
 
-static int check_recovery(const struct commit *c, const struct layout *l, int file, int donor,
-			  const struct ranges *blocks)
+static int check_recovery(struct commit *c, const struct layout *l, int file, int donor, const struct ranges *blocks)
 {
 	struct exchange_steps steps = {0};
 	struct layout cut = *l;
@@ -281,7 +279,10 @@ static int check_recovery(const struct commit *c, const struct layout *l, int fi
 	case 0:
 		return 0;
 	case -EXFULL:
-		return refuse(0, "the kernel sets too few blocks aside for so many new extents");
+		/* What others changed meanwhile cannot be cut. */
+		return commit_is_changed(c) > 0
+			       ? commit_conflict(c)
+			       : refuse(0, "the kernel sets too few blocks aside for so many new extents");
 	case -EOPNOTSUPP:
 		return refuse(0, "the kernel could not finish it after a crash, for so many whole extents");
 	default:

@@ -18,40 +18,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "committing.h"
+#include "exchanging.h"
 
-#define PAGE ((size_t)4096)
 #define SIZE ((size_t)300000)
 #define MIB ((size_t)1 << 20)
-
-#define need_exchange()                                     \
-	do {                                                \
-		if (!test_fs()->exchange)                   \
-			test_skip("no exchange of blocks"); \
-	} while (0)
-
-static int commit_by(struct snapmap_mut *map, uint32_t strategy)
-{
-	struct snapmap_commit_options o = {.size = sizeof(o), .strategy = strategy};
-
-	return snapmap_mut_commit(map, &o);
-}
-
-static uint32_t strategy_of(struct snapmap_mut *map)
-{
-	struct snapmap_info info;
-
-	ck_ok(snapmap_mut_get_info(map, &info));
-	return info.strategy;
-}
-
-static struct snapmap_mut *open_mut(const char *path)
-{
-	struct snapmap_mut *map;
-
-	ck_ok(snapmap_mut_open(path, NULL, &map));
-	return map;
-}
 
 /* ---- what stays ---- */
 

@@ -5,65 +5,20 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "committing.h"
-
-#define PAGE ((size_t)4096)
-#define SIZE ((size_t)300000)
-
-#define need_exchange()                                     \
-	do {                                                \
-		if (!test_fs()->exchange)                   \
-			test_skip("no exchange of blocks"); \
-	} while (0)
-
-static int commit_by(struct snapmap_mut *map, uint32_t strategy)
-{
-	struct snapmap_commit_options o = {.size = sizeof(o), .strategy = strategy};
-
-	return snapmap_mut_commit(map, &o);
-}
-
-static uint32_t strategy_of(struct snapmap_mut *map)
-{
-	struct snapmap_info info;
-
-	ck_ok(snapmap_mut_get_info(map, &info));
-	return info.strategy;
-}
-
-static struct snapmap_mut *open_mut(const char *path)
-{
-	struct snapmap_mut *map;
-
-	ck_ok(snapmap_mut_open(path, NULL, &map));
-	return map;
-}
+#include "exchanging.h"
 
 /* ---- about as many extents as fit into the inode ---- */
 
-/* A file of @extents blocks, each behind a hole; then all of them, or the first @edits, are edited. */
+/* A file of @extents pages, each behind a hole; then all of them, or the first @edits, are edited. */
 static int commit_whole_extents(size_t extents, size_t edits, uint32_t strategy, uint32_t *ret_strategy)
 {
 	struct snapmap_mut *map;
-	int fd, rc;
+	int rc;
 
-	fd = open("e", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	/* First, or else there would be blocks set aside in between. */
-	ck_assert(!ftruncate(fd, (off_t)((2 * extents + 1) * PAGE)));
-	for (size_t i = 0; i < extents; i++)
-		ck_assert_int_eq(pwrite(fd, "old", 3, (off_t)(2 * i * PAGE)), 3);
-	ck_assert(!fsync(fd));
-	close(fd);
-	map = open_mut("e");
+	free(write_stripes(extents, 1));
+	map = open_mut("f");
 	for (size_t i = 0; i < edits; i++)
-		memcpy((char *)snapmap_mut_data(map) + 2 * i * PAGE, "new", 3);
+		edit_pages(map, NULL, 2 * i, 1, 2);
 	rc = commit_by(map, strategy);
 	*ret_strategy = strategy_of(map);
 	snapmap_mut_close(map);
@@ -96,50 +51,8 @@ END_TEST
 
 /*
  * The kernel (Linux 6.18) shuts the file system down if an exchange needs more new blocks
- * for the two trees than it has set aside, which are some eight. A file that was written
- * from front to back has only full blocks there: each new extent can need one.
+ * for the two trees than it has set aside, which are some eight.
  */
-#define LEAF ((size_t)251) /* extents in a block of 4 KiB */
-
-/* A file of extents of @length pages, and as long a hole behind each. */
-static unsigned char *write_stripes(size_t extents, size_t length)
-{
-	size_t size = 2 * extents * length * PAGE, got;
-	char *bytes = malloc(length * PAGE);
-	int fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-	memset(bytes, 1, length * PAGE);
-	/* First, or else there would be blocks set aside in between. */
-	ck_assert(fd >= 0 && !ftruncate(fd, (off_t)size));
-	for (size_t i = 0; i < extents; i++)
-		ck_assert_int_eq(pwrite(fd, bytes, length * PAGE, (off_t)(2 * i * length * PAGE)),
-				 (ssize_t)(length * PAGE));
-	ck_assert(!fsync(fd));
-	close(fd);
-	free(bytes);
-	bytes = test_read_file("f", &got);
-	ck_assert_uint_eq(got, size);
-	return (unsigned char *)bytes;
-}
-
-/* @length pages from @page on, in the handle and in what is expected. */
-static void edit(struct snapmap_mut *map, unsigned char *bytes, size_t page, size_t length, int byte)
-{
-	memset((char *)snapmap_mut_data(map) + page * PAGE, byte, length * PAGE);
-	if (bytes)
-		memset(bytes + page * PAGE, byte, length * PAGE);
-}
-
-/* One edit of @length pages for each block of the tree, the first at @first. */
-static void edit_each_leaf(struct snapmap_mut *map, unsigned char *bytes, size_t stripe, size_t first, size_t length,
-			   int byte)
-{
-	size_t pages = snapmap_mut_size(map) / PAGE;
-
-	for (size_t i = first; i + length < pages; i += 2 * LEAF * stripe)
-		edit(map, bytes, i, length, byte);
-}
-
 static void file_system_lives(void)
 {
 	int fd = open("lives", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -230,7 +143,7 @@ START_TEST(test_random_edits_of_full_trees)
 		for (size_t k = 0; k < edits; k++) {
 			size_t length = 1 + test_random(&random) % 6;
 
-			edit(map, bytes, test_random(&random) % (pages - length), length, 2 + i);
+			edit_pages(map, bytes, test_random(&random) % (pages - length), length, 2 + i);
 		}
 		ck_ok(snapmap_mut_commit(map, NULL));
 		ck_assert(test_file_is("f", bytes, snapmap_mut_size(map)));

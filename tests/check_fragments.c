@@ -120,10 +120,12 @@ START_TEST(test_file_that_comes_in_pieces)
 			++((unsigned char *)snapmap_mut_data(map))[test_random(&random) % pieces * PAGE];
 		ck_ok(snapmap_mut_commit(map, &o));
 		after = extents_of("f");
-		ck_assert_msg(before - after < 256, "from %ju to %ju", (uintmax_t)before, (uintmax_t)after);
+		/* By chance the clusters chosen are all in one piece already. */
+		ck_assert_msg(before < after + 256, "from %ju to %ju", (uintmax_t)before, (uintmax_t)after);
+		ck_assert_msg(after < before + 2 * 16, "from %ju to %ju", (uintmax_t)before, (uintmax_t)after);
 		before = after;
 	}
-	ck_assert_uint_lt(after, extents_of("pieces"));
+	ck_assert_uint_lt(after + 256, extents_of("pieces"));
 	snapmap_mut_close(map);
 }
 END_TEST

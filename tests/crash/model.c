@@ -84,26 +84,9 @@ static void write_all(struct model *m)
 
 static void step_scattered(struct model *m, uint64_t *random)
 {
-	size_t n = MODEL_BLOCKS;
-
-	if (m->version == 1) {
-		resize(m, LARGEST);
-		write_all(m);
-		return;
-	}
 	/* Every other block, so that there are as many extents as there can be. */
-	for (size_t i = random_below(random, 2); i < n; i += 2)
+	for (size_t i = random_below(random, 2); i < MODEL_BLOCKS; i += 2)
 		write_block(m, i);
-}
-
-static void step_fragmented(struct model *m, uint64_t *random)
-{
-	if (m->version == 1) {
-		resize(m, LARGEST);
-		write_all(m);
-	} else {
-		write_some(m, random, 1 + random_below(random, 60));
-	}
 }
 
 static void step(struct model *m, uint64_t *random)
@@ -147,12 +130,16 @@ void model_step(struct model *m)
 {
 	uint64_t random = random_mix(random_mix(m->seed, m->id), ++m->version);
 
-	if (m->shape == SHAPE_SCATTERED)
-		step_scattered(m, &random);
-	else if (m->shape == SHAPE_FRAGMENTED)
-		step_fragmented(m, &random);
-	else
+	if (m->shape == SHAPE_ANY) {
 		step(m, &random);
+	} else if (m->version == 1) {
+		resize(m, LARGEST);
+		write_all(m);
+	} else if (m->shape == SHAPE_SCATTERED) {
+		step_scattered(m, &random);
+	} else {
+		write_some(m, &random, 1 + random_below(&random, 60));
+	}
 }
 
 void model_go(struct model *m, uint64_t version)
