@@ -542,6 +542,17 @@ int mut_probe(const struct snapmap_mut *map, uint32_t id)
 	return -EOPNOTSUPP;
 }
 
+int mut_can_commit(const struct snapmap_mut *map, const char **ret_why)
+{
+	const struct strategy *s;
+	int rc = -EOPNOTSUPP;
+
+	for (size_t i = 0; rc && (s = strategy_at(i)); i++)
+		if (s->automatic)
+			rc = s->probe(&map->target, ret_why);
+	return rc;
+}
+
 const struct fs_traits *mut_file_system(const struct snapmap_mut *map)
 {
 	return map->target.fs;

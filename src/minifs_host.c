@@ -101,6 +101,7 @@ static void take_memory(struct minifs *fs)
 
 static int open_snapshot(struct minifs *fs)
 {
+	const char *why;
 	int rc = lock_image(fs->path, &fs->lock_fd);
 
 	if (!rc)
@@ -110,6 +111,9 @@ static int open_snapshot(struct minifs *fs)
 	if (rc)
 		return rc;
 	error_begin(fs->path);
+	rc = mut_can_commit(fs->mut, &why);
+	if (rc)
+		return error_set(rc, "write to", why);
 	return same_file(fs->lock_fd, fs->path) ? 0 : error_set(-EBUSY, "lock", "it was replaced just now");
 }
 

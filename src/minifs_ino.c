@@ -82,18 +82,52 @@ static bool has_to_go(struct minifs *fs, uint32_t ino, uint64_t n)
 	return last;
 }
 
-void minifs_ino_forget(struct minifs *fs, uint64_t ino, uint64_t n)
+static bool is_held(struct minifs *fs, uint32_t ino)
+{
+	bool held;
+
+	pthread_mutex_lock(&fs->holds);
+	held = mfs_holds(&fs->fs, ino) > 0;
+	pthread_mutex_unlock(&fs->holds);
+	return held;
+}
+
+static int hold_any(struct minifs *fs, uint64_t ino, struct minifs_entry *ret)
+{
+	struct mfs_inode inode;
+	int rc = ino <= UINT32_MAX && mfs_inode_used(&fs->fs, (uint32_t)ino) ? 0 : -ENOENT;
+
+	if (!rc)
+		rc = mfs_inode_load(&fs->fs, (uint32_t)ino, &inode);
+	if (!rc && ((inode.flags & MFS_INODE_HIDDEN) || (!inode.links && !is_held(fs, inode.ino))))
+		rc = -ENOENT;
+	return rc ? rc : hold(fs, &inode, ret);
+}
+
+int minifs_ino_hold(struct minifs *fs, uint64_t ino, struct minifs_entry *ret)
+{
+	int rc = image_enter(fs, ret);
+
+	if (!rc) {
+		rc = hold_any(fs, ino, ret);
+		image_leave(fs);
+	}
+	return rc ? image_fail(fs, rc, "hold", NULL) : 0;
+}
+
+int minifs_ino_forget(struct minifs *fs, uint64_t ino, uint64_t n)
 {
 	if (ino > UINT32_MAX || ino == MFS_ROOT || image_enter(fs, fs))
-		return;
+		return 0;
 	if (!has_to_go(fs, (uint32_t)ino, n)) {
 		image_leave(fs);
-		return;
+		return 0;
 	}
 	image_leave(fs);
 	pthread_rwlock_wrlock(&fs->lock);
 	mfs_release(&fs->fs, (uint32_t)ino, n);
 	pthread_rwlock_unlock(&fs->lock);
+	return 1;
 }
 
 int minifs_ino_stat(struct minifs *fs, uint64_t ino, struct stat *ret)

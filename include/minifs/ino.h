@@ -72,8 +72,22 @@ int minifs_ino_lookup(struct minifs *fs, uint64_t parent, const char *name, stru
  * @fs: an image
  * @ino: the inode
  * @n: how many
+ *
+ * Return: 1 if a file went, which is a change of the image; else 0.
  */
-void minifs_ino_forget(struct minifs *fs, uint64_t ino, uint64_t n);
+int minifs_ino_forget(struct minifs *fs, uint64_t ino, uint64_t n);
+
+/**
+ * minifs_ino_hold() - look at an inode that need not be held yet, and hold it
+ * @fs: an image
+ * @ino: the inode
+ * @ret: gets the answer; its generation tells whether it is still the one that was meant
+ *
+ * For handles of files that outlive their holds, such as those of name_to_handle_at(2).
+ *
+ * Return: 0, -ENOENT if there is no such file or it has no name any more and no hold.
+ */
+int minifs_ino_hold(struct minifs *fs, uint64_t ino, struct minifs_entry *ret);
 
 /**
  * minifs_ino_stat() - as minifs_stat()

@@ -15,6 +15,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "size.h"
+
 /* Exit statuses. A signal adds its number to the last one. */
 enum {
 	STATUS_OK = 0,
@@ -142,8 +144,6 @@ int io_store(struct snapmap_mut *map, size_t offset, const void *bytes, size_t n
 
 /* ---- numbers (size.c) */
 
-/* "4096", "0x1000", "4K", "4KiB": powers of 1024, "4KB" of 1000. 0, -EINVAL, or -EOVERFLOW. */
-int size_parse(const char *text, uint64_t *ret);
 
 /* ---- a private directory with a copy of a file (workdir.c) */
 

@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 	struct wanted wanted = {0};
 	int option, status = -1;
 
-	tool_name = "fsck.minifs";
+	tool_start("fsck.minifs");
 	opterr = 0;
 	while (status < 0 && (option = getopt_long(argc, argv, "nyapfqvC::MThV", options, NULL)) != -1)
 		status = take(option, argv[optind - 1], &wanted);

@@ -164,7 +164,7 @@ int main(int argc, char **argv)
 	struct wanted wanted = {.format = {.size = sizeof(wanted.format)}};
 	int rc, status;
 
-	tool_name = "mkfs.minifs";
+	tool_start("mkfs.minifs");
 	status = read_arguments(argc, argv, &wanted);
 	if (status >= 0)
 		return status;

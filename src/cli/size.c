@@ -3,10 +3,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "size.h"
 
 /* The factor that a suffix stands for, 0 if it is none. */
 static uint64_t factor_of(const char *suffix)

@@ -5,12 +5,21 @@
 #include "src/cli/tool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 const char *tool_name = "";
+
+void tool_start(const char *name)
+{
+	tool_name = name;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 /* A single write, so that lines of several programs do not mix. */
 int tool_say(int status, const char *format, ...)

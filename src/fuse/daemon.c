@@ -59,22 +59,26 @@ int daemon_begin(void)
 	return 0;
 }
 
-void daemon_ready(void)
+bool daemon_ready(void)
 {
+	bool told;
 	int null;
 
 	if (to_parent < 0)
-		return;
+		return true;
 	openlog(tool_name, LOG_PID, LOG_DAEMON);
 	detached = true;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
-	close(null);
-	if (chdir("/") || write(to_parent, "", 1) != 1)
-		daemon_log("whoever started this has gone");
+	if (null > STDERR_FILENO)
+		close(null);
+	if (chdir("/"))
+		daemon_log("cannot leave the directory that it was started in");
+	told = write(to_parent, "", 1) == 1;
 	close(to_parent);
 	to_parent = -1;
+	return told;
 }
 
 void daemon_log(const char *format, ...)

@@ -21,6 +21,14 @@ enum {
 	NOT_COMMITTED = 2,
 };
 
+/* Both from the root, without links. What commits by names would wait for itself. */
+static bool is_below(const char *path, const char *directory)
+{
+	size_t n = strlen(directory);
+
+	return !strncmp(path, directory, n) && (n == 1 || path[n] == '/');
+}
+
 /* Mount options of the kernel's, in one argument: a comma in the name has to be escaped. */
 static int make_options(const struct request *r, char *ret, size_t size)
 {
@@ -29,7 +37,10 @@ static int make_options(const struct request *r, char *ret, size_t size)
 	int length;
 
 	if (!realpath(r->image, path))
-		return -errno;
+		return tool_say(FAILED, "cannot find the name of '%s': %s", r->image, strerror(errno));
+	if (is_below(path, r->directory))
+		return tool_say(FAILED, "cannot mount '%s' on '%s': that would hide the image itself", r->image,
+				r->directory);
 	for (const char *p = path; *p; p++) {
 		if (*p == ',' || *p == '\\')
 			name[n++] = '\\';
@@ -38,33 +49,54 @@ static int make_options(const struct request *r, char *ret, size_t size)
 	name[n] = 0;
 	length = snprintf(ret, size, "-ofsname=%s,subtype=minifs,default_permissions%s%s%s%s", name,
 			  geteuid() ? "" : ",allow_other", r->read_only ? ",ro" : "", *r->kernel ? "," : "", r->kernel);
-	return length < (int)size ? 0 : -ENAMETOOLONG;
+	return length < (int)size ? OK : tool_say(FAILED, "the name of '%s' is too long", r->image);
+}
+
+static int answer(struct fuse_session *session, struct server *server, const struct request *r)
+{
+	int rc;
+
+	if (!daemon_ready()) {
+		daemon_log("'%s' is unmounted again, for whoever wanted it has gone", r->image);
+		return FAILED;
+	}
+	rc = loop_run(server, session, r->directory);
+	if (!rc)
+		return OK;
+	daemon_log("'%s' cannot be served any longer: %s", r->image, strerror(-rc));
+	return FAILED;
+}
+
+/* Nothing of the image is used any more, so what could not be committed ends here. */
+static int finish(struct server *server, const struct request *r, int status)
+{
+	int rc = commits_finish(&server->commits);
+
+	minifs_close(server->fs);
+	server->fs = NULL;
+	if (rc)
+		daemon_log("the last changes of '%s' are lost, for they could not be committed (%s): it is as it was "
+			   "at its last commit",
+			   r->image, strerror(-rc));
+	ending_tell(&server->ending, rc);
+	return rc ? NOT_COMMITTED : status;
 }
 
 /* What libfuse has to say it prints itself. */
 static int serve(struct fuse_session *session, struct server *server, const struct request *r)
 {
-	struct fuse_loop_config config = {.clone_fd = 1, .max_idle_threads = 10};
-	int rc;
+	int rc, status = FAILED;
 
-	if (fuse_set_signal_handlers(session))
-		return tool_say(FAILED, "cannot catch signals");
-	if (fuse_session_mount(session, r->directory)) {
-		fuse_remove_signal_handlers(session);
+	ending_start(&server->ending);
+	if (fuse_session_mount(session, r->directory))
 		return tool_say(FAILED, "cannot mount '%s' on '%s'", r->image, r->directory);
-	}
-	rc = commits_start(&server->commits, server->fs, r->read_only ? 0 : r->commit);
-	if (rc) {
+	rc = commits_start(&server->commits, server->fs, r);
+	if (rc)
 		daemon_log("cannot commit '%s' now and then: %s", r->image, strerror(-rc));
-	} else {
-		daemon_ready();
-		fuse_session_loop_mt(session, &config);
-	}
+	else
+		status = answer(session, server, r);
 	fuse_session_unmount(session);
-	fuse_remove_signal_handlers(session);
-	if (!rc)
-		rc = commits_finish(&server->commits);
-	return rc ? NOT_COMMITTED : OK;
+	return finish(server, r, status);
 }
 
 static int start(struct server *server, const struct request *r)
@@ -73,10 +105,10 @@ static int start(struct server *server, const struct request *r)
 	char *argv[] = {name, options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *session;
-	int rc = make_options(r, options, sizeof(options)), status;
+	int status = make_options(r, options, sizeof(options));
 
-	if (rc)
-		return tool_say(FAILED, "cannot find the name of '%s': %s", r->image, strerror(-rc));
+	if (status)
+		return status;
 	session = fuse_session_new(&args, &server_operations, sizeof(server_operations), server);
 	fuse_opt_free_args(&args);
 	if (!session)
@@ -86,26 +118,30 @@ static int start(struct server *server, const struct request *r)
 	return status;
 }
 
-static int check_directory(const char *path)
+static int check_directory(struct request *r, char ret_path[PATH_MAX])
 {
 	struct stat st;
 
-	if (stat(path, &st))
-		return tool_say(FAILED, "cannot mount on '%s': %s", path, strerror(errno));
-	return S_ISDIR(st.st_mode) ? OK : tool_say(FAILED, "cannot mount on '%s': it is no directory", path);
+	if (!realpath(r->directory, ret_path) || stat(ret_path, &st))
+		return tool_say(FAILED, "cannot mount on '%s': %s", r->directory, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return tool_say(FAILED, "cannot mount on '%s': it is no directory", r->directory);
+	r->directory = ret_path;
+	return OK;
 }
 
 int main(int argc, char **argv)
 {
-	struct server server = {0};
+	static char directory[PATH_MAX];
+	struct server server = {.ending.fd = -1};
 	struct request request;
 	int rc, status;
 
-	tool_name = "mount.minifs";
+	tool_start("mount.minifs");
 	status = request_read(argc, argv, &request);
 	if (status >= 0)
 		return status;
-	status = check_directory(request.directory);
+	status = check_directory(&request, directory);
 	if (status)
 		return status;
 	rc = request.foreground ? 0 : daemon_begin();
@@ -115,8 +151,11 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	server.writeback = request.writeback;
+	server.read_only = request.read_only;
 	if (minifs_open(request.image, request.read_only ? MINIFS_RDONLY : 0, &server.fs))
 		return tool_say(FAILED, "%s", snapmap_last_error());
+	/* Until here a signal is the end, and changes nothing. */
+	loop_block_signals();
 	status = start(&server, &request);
 	minifs_close(server.fs);
 	return status;

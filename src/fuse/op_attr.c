@@ -62,7 +62,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	commits_note(&server_of(req)->commits);
+	commits_note(&server_of(req)->commits, CHANGE_BYTES);
 	fuse_reply_attr(req, &st, SERVER_TIMEOUT);
 }
 
@@ -123,9 +123,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-	int rc = is_kept(name) ? minifs_ino_setxattr(server_of(req)->fs, inode_of(ino), name, value, size, flags)
-			       : -EOPNOTSUPP;
+	int rc = is_kept(name) ? commits_make_room(&server_of(req)->commits) : -EOPNOTSUPP;
 
+	if (!rc)
+		rc = minifs_ino_setxattr(server_of(req)->fs, inode_of(ino), name, value, size, flags);
 	reply_changed(req, rc);
 }
 

@@ -37,35 +37,48 @@ static void reply_made(fuse_req_t req, int rc, const struct minifs_entry *entry)
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	commits_note(&server_of(req)->commits);
+	commits_note(&server_of(req)->commits, CHANGE_BYTES);
 	reply_entry(req, entry);
 }
 
-/* That there is no such name is kept too. */
+/*
+ * That there is no such name is kept too. With "." the kernel asks for a file of any kind
+ * that it knew once: for who has a handle of it, as a file server has.
+ */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	static const struct fuse_entry_param none = {.entry_timeout = SERVER_TIMEOUT};
+	struct minifs *fs = server_of(req)->fs;
+	bool itself = !strcmp(name, ".");
 	struct minifs_entry entry;
-	int rc = minifs_ino_lookup(server_of(req)->fs, inode_of(parent), name, &entry);
+	int rc = itself ? minifs_ino_hold(fs, inode_of(parent), &entry)
+			: minifs_ino_lookup(fs, inode_of(parent), name, &entry);
 
 	if (!rc)
 		reply_entry(req, &entry);
-	else if (rc == -ENOENT)
+	else if (rc == -ENOENT && !itself)
 		fuse_reply_entry(req, &none);
 	else
 		fuse_reply_err(req, -rc);
 }
 
+/* The last one of a deleted file is a change. */
+static void forget(struct server *server, fuse_ino_t ino, uint64_t n)
+{
+	if (minifs_ino_forget(server->fs, inode_of(ino), n))
+		commits_note(&server->commits, CHANGE_BYTES);
+}
+
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-	minifs_ino_forget(server_of(req)->fs, inode_of(ino), n);
+	forget(server_of(req), ino, n);
 	fuse_reply_none(req);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t i = 0; i < count; i++)
-		minifs_ino_forget(server_of(req)->fs, inode_of(forgets[i].ino), forgets[i].nlookup);
+		forget(server_of(req), forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -74,8 +87,11 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 	const struct fuse_ctx *who = fuse_req_ctx(req);
 	const struct minifs_new new_one = {.mode = mode, .uid = who->uid, .gid = who->gid};
 	struct minifs_entry entry;
+	int rc = commits_make_room(&server_of(req)->commits);
 
-	reply_made(req, minifs_ino_make(server_of(req)->fs, inode_of(parent), name, &new_one, &entry), &entry);
+	if (!rc)
+		rc = minifs_ino_make(server_of(req)->fs, inode_of(parent), name, &new_one, &entry);
+	reply_made(req, rc, &entry);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
@@ -94,9 +110,11 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	const struct fuse_ctx *who = fuse_req_ctx(req);
 	const struct minifs_new new_one = {.uid = who->uid, .gid = who->gid};
 	struct minifs_entry entry;
+	int rc = commits_make_room(&server_of(req)->commits);
 
-	reply_made(req, minifs_ino_symlink(server_of(req)->fs, inode_of(parent), name, target, &new_one, &entry),
-		   &entry);
+	if (!rc)
+		rc = minifs_ino_symlink(server_of(req)->fs, inode_of(parent), name, target, &new_one, &entry);
+	reply_made(req, rc, &entry);
 }
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)

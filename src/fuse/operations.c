@@ -9,7 +9,7 @@
 void reply_changed(fuse_req_t req, int rc)
 {
 	if (!rc)
-		commits_note(&server_of(req)->commits);
+		commits_note(&server_of(req)->commits, CHANGE_BYTES);
 	fuse_reply_err(req, -rc);
 }
 
@@ -59,4 +59,5 @@ const struct fuse_lowlevel_ops server_operations = {
 	.fallocate = op_fallocate,
 	.copy_file_range = op_copy_file_range,
 	.lseek = op_lseek,
+	.ioctl = op_ioctl,
 };

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "server.h"
+#include "src/cli/size.h"
 #include "src/cli/tool.h"
 #include <snapmap.h>
 
@@ -20,28 +21,33 @@ enum {
 	FAILED = 1,
 };
 
-static const char usage[] = "Usage: mount.minifs IMAGE DIRECTORY [-f] [-o OPTION,...]\n"
-			    "\n"
-			    "Mounts the image of a mini file system, and returns once it is mounted. It is in the\n"
-			    "image what fsync(2) was called for, what is older than some seconds, and all of it\n"
-			    "after umount.minifs, or some time after umount.\n"
-			    "\n"
-			    "  -f, --foreground       do not go to the background\n"
-			    "  -o ro                  only read; others may have the image open meanwhile\n"
-			    "  -o commit=SECONDS      how often changes become the image (5); 0: only by fsync(2)\n"
-			    "  -o writeback           the kernel collects writes; a full image may be told late, by\n"
-			    "                         fsync(2) or close(2)\n"
-			    "  -o OPTION              others are libfuse's and mount(8)'s, such as allow_other,\n"
-			    "                         noatime, nodev, suid\n"
-			    "  -h, --help             this text\n"
-			    "  -V, --version          the version of the library\n";
+#define DIRTY_LEAST ((uint64_t)1 << 20)
+
+static const char usage[] =
+	"Usage: mount.minifs IMAGE DIRECTORY [-f] [-o OPTION,...]\n"
+	"\n"
+	"Mounts the image of a mini file system, and returns once it is mounted. It is in the\n"
+	"image what fsync(2) was called for, what is older than some seconds, and all of it\n"
+	"after umount.minifs, or some time after umount.\n"
+	"\n"
+	"  -f, --foreground       do not go to the background\n"
+	"  -o ro                  only read; others may have the image open meanwhile\n"
+	"  -o commit=SECONDS      how often changes become the image (5); 0: only by fsync(2)\n"
+	"  -o dirty=SIZE          how much may be changed before there has to be a commit, such as\n"
+	"                         100M; by itself an eighth of memory, at most 1G\n"
+	"  -o writeback           the kernel collects writes; a full image may be told late, by\n"
+	"                         fsync(2) or close(2)\n"
+	"  -o OPTION              others are libfuse's and mount(8)'s, such as allow_other,\n"
+	"                         noatime, nodev, suid\n"
+	"  -h, --help             this text\n"
+	"  -V, --version          the version of the library\n";
 
 /* Known to mount(8) or fstab(5) only. */
 static bool is_dropped(const char *option)
 {
-	static const char *const dropped[] = {"rw",    "defaults", "auto",     "noauto",     "nofail",	    "_netdev",
-					      "owner", "group",	   "users",    "user",	     "nouser",	    "loop",
-					      "sync",  "async",	   "relatime", "norelatime", "strictatime", "lazytime"};
+	static const char *const dropped[] = {"rw",    "defaults", "auto",	 "noauto",	"nofail",  "_netdev",
+					      "owner", "group",	   "users",	 "user",	"nouser",  "loop",
+					      "async", "relatime", "norelatime", "strictatime", "lazytime"};
 
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
 		if (!strcmp(option, dropped[i]))
@@ -59,6 +65,13 @@ static int take_commit(const char *text, struct request *r)
 	if (!*text || *text == '-' || *end || errno || seconds > 1000000)
 		return tool_say(FAILED, "commit=%s is no number of seconds up to 1000000", text);
 	r->commit = (unsigned)seconds;
+	return -1;
+}
+
+static int take_dirty(const char *text, struct request *r)
+{
+	if (size_parse(text, &r->dirty) || r->dirty < DIRTY_LEAST)
+		return tool_say(FAILED, "dirty=%s is no size of 1M at least", text);
 	return -1;
 }
 
@@ -85,6 +98,8 @@ static int take_option(const char *option, struct request *r)
 	}
 	if (!strncmp(option, "commit=", 7))
 		return take_commit(option + 7, r);
+	if (!strncmp(option, "dirty=", 6))
+		return take_dirty(option + 6, r);
 	if (!strcmp(option, "writeback") || !strcmp(option, "nowriteback")) {
 		r->writeback = option[0] == 'w';
 		return -1;

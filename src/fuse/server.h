@@ -13,9 +13,12 @@
 #include <minifs.h>
 #include <minifs/ino.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
+
+#include "control.h"
 
 /* How long the kernel may keep answers, in seconds. */
 #define SERVER_TIMEOUT 1e8
@@ -25,12 +28,15 @@ struct request {
 	const char *image, *directory;
 	char kernel[1024]; /* options for libfuse and the kernel, with commas */
 	unsigned commit;   /* seconds between commits, 0: only when asked */
+	uint64_t dirty;	   /* bytes that may wait for a commit, 0: as memory allows */
 	bool foreground, read_only, writeback;
 };
 
 /**
  * struct commits - commits of one image, which its users share
  * @changed: something was changed since the last commit began
+ * @waiting: bytes in memory that changes since then have taken, about
+ * @limit: how many may; then who writes makes a commit first
  * @started, @finished: how many commits
  * @running: one that has started has not finished
  * @stop: the thread that commits now and then is to end
@@ -44,15 +50,31 @@ struct commits {
 	pthread_t thread;
 	time_t seconds;
 	bool changed, running, stop, threaded;
+	uint64_t waiting, limit;
 	uint64_t started, finished;
 	time_t pause;
 	int result;
 };
 
+/**
+ * struct ending - who waits for the end
+ * @fd: of a socket; -1: none
+ */
+struct ending {
+	struct control_ending name;
+	int fd;
+};
+
+/**
+ * struct server - an image that is served
+ * @writes: how many requests of that kind have come
+ */
 struct server {
 	struct minifs *fs;
+	atomic_uint_fast64_t writes;
 	struct commits commits;
-	bool writeback;
+	struct ending ending;
+	bool writeback, read_only;
 };
 
 static inline struct server *server_of(fuse_req_t req)
@@ -72,22 +94,37 @@ int request_read(int argc, char **argv, struct request *ret);
 /* daemon.c */
 /* Goes on in a child; the parent waits there for daemon_ready(), and ends. 0 or a negative errno. */
 int daemon_begin(void);
-/* The parent ends with success. Nothing goes to the terminal any more. */
-void daemon_ready(void);
+/* The parent ends with success, and nothing goes to the terminal any more. False: the parent was interrupted. */
+bool daemon_ready(void);
 /* For what goes wrong later: a line to standard error, or to the system's log. */
 void daemon_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* commits.c */
-/* Begins; a thread commits every @seconds, if that is not 0. 0 or a negative errno. */
-int commits_start(struct commits *commits, struct minifs *fs, unsigned seconds);
-/* After a change, and before the kernel hears of it. */
-void commits_note(struct commits *commits);
+/* Begins; a thread commits as the request says. 0 or a negative errno. */
+int commits_start(struct commits *commits, struct minifs *fs, const struct request *request);
+/* After a change that took about @bytes of memory, and before the kernel hears of it. */
+void commits_note(struct commits *commits, uint64_t bytes);
+/* Before a change that takes memory: commits if too much of it is taken. 0, or why that failed. */
+int commits_make_room(struct commits *commits);
 /* Returns once what was changed before the call is durable; who comes meanwhile shares the next commit. */
 int commits_wait(struct commits *commits);
 /* Ends the thread, and commits. */
 int commits_finish(struct commits *commits);
 
+/* loop.c */
+/* In the main thread, before there are others. */
+void loop_block_signals(void);
+/* Answers until it is unmounted or a signal comes. 0, or a negative errno. */
+int loop_run(struct server *server, struct fuse_session *session, const char *directory);
+
+/* ending.c */
+void ending_start(struct ending *ending);
+/* Those who wait get @rc, a negative errno or 0. */
+void ending_tell(struct ending *ending, int rc);
+
 /* operations.c */
+/* Memory that a change takes which is not of content: some blocks. */
+#define CHANGE_BYTES 16384
 extern const struct fuse_lowlevel_ops server_operations;
 /* Answers a change: its error, or success. */
 void reply_changed(fuse_req_t req, int rc);
@@ -114,6 +151,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, stru
 			fuse_ino_t to, off_t to_offset, struct fuse_file_info *to_fi, size_t length, int flags);
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *argument, struct fuse_file_info *fi,
+	      unsigned flags, const void *in, size_t in_size, size_t out_size);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * umount.minifs: unmounts an image, and returns once all of it is in the image. The
- * kernel does not wait for the program behind a mount to end; this does, by the lock
- * that the program has on the image. mount(8) finds it as umount.fuse.minifs.
+ * kernel does not wait for the program behind a mount to end; this does: the program
+ * tells how its last commit went (ending.c). mount(8) finds it as umount.fuse.minifs.
  */
 #include "config.h"
 
@@ -14,15 +14,19 @@
 #include <snapmap.h>
 #include <spawn.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "src/cli/tool.h"
 
 enum {
@@ -38,8 +42,18 @@ static const char usage[] = "Usage: umount.minifs [-l] DIRECTORY\n"
 			    "  -h, --help      this text\n"
 			    "  -V, --version   the version of the library\n";
 
-/* The image that is mounted on @directory: the last such line counts. */
-static int find_image(const char *directory, char ret[PATH_MAX])
+/**
+ * struct mounted - an image that is mounted
+ * @server: connected to who serves it; -1: nobody to ask
+ */
+struct mounted {
+	char directory[PATH_MAX], image[PATH_MAX];
+	bool read_only;
+	int server;
+};
+
+/* The image that is mounted on the directory: the last such line counts. */
+static int find_image(struct mounted *m)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	struct mntent *entry;
@@ -48,29 +62,56 @@ static int find_image(const char *directory, char ret[PATH_MAX])
 	if (!mounts)
 		return -errno;
 	while ((entry = getmntent(mounts)))
-		if (!strcmp(entry->mnt_dir, directory)) {
+		if (!strcmp(entry->mnt_dir, m->directory)) {
 			bool ours = !strcmp(entry->mnt_type, "fuse.minifs");
 
 			rc = ours ? 0 : -EINVAL;
-			snprintf(ret, PATH_MAX, "%s", ours ? entry->mnt_fsname : "");
+			snprintf(m->image, sizeof(m->image), "%s", ours ? entry->mnt_fsname : "");
+			m->read_only = ours && hasmntopt(entry, "ro");
 		}
 	endmntent(mounts);
 	return rc;
 }
 
-/* What could not be committed must not be lost by unmounting. */
-static int commit(const char *directory)
+static int connect_to(const char *name)
 {
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t n = strlen(name);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
-		return errno == ENOTCONN ? 0 : -errno;
-	rc = fsync(fd) ? -errno : 0;
+		return -1;
+	memcpy(address.sun_path + 1, name, n);
+	if (!connect(fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) &&
+	    !fcntl(fd, F_SETFL, 0))
+		return fd;
 	close(fd);
-	return rc == -EROFS ? 0 : rc;
+	return -1;
 }
 
-/* A commit may give the name to another file, so it is looked at again. */
+/* What could not be committed must not be lost by unmounting: this writes back, and commits. */
+static int commit_at(struct mounted *m, int fd)
+{
+	struct control_ending ending;
+
+	if (!ioctl(fd, CONTROL_ENDING, &ending) && memchr(ending.socket, 0, sizeof(ending.socket)))
+		m->server = connect_to(ending.socket);
+	return syncfs(fd) || fsync(fd) ? -errno : 0;
+}
+
+/* If its server is gone there is nothing to commit; another user's is not root's to look into. */
+static int commit(struct mounted *m)
+{
+	int fd = open(m->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return errno == ENOTCONN || (errno == EACCES && !geteuid()) ? 0 : -errno;
+	rc = commit_at(m, fd);
+	close(fd);
+	return rc;
+}
+
+/* The next best. A commit may give the name to another file, so it is looked at again. */
 static void wait_for_lock(const char *image)
 {
 	struct stat held, named;
@@ -111,23 +152,49 @@ static int unmount_from(char *directory, int flags)
 	return errno == EPERM && geteuid() ? ask_fusermount(directory, flags) : -errno;
 }
 
+/* Until the server is done. */
+static int wait_for_end(const struct mounted *m)
+{
+	unsigned char byte;
+	ssize_t n;
+
+	if (m->server < 0) {
+		if (!m->read_only)
+			wait_for_lock(m->image);
+		return OK;
+	}
+	do
+		n = read(m->server, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		return tool_say(FAILED, "who served '%s' was killed: it is as it was at its last commit", m->image);
+	if (byte)
+		return tool_say(FAILED,
+				"the last changes of '%s' are lost, for they could not be committed (%s): it is as it "
+				"was at its last commit",
+				m->image, strerror(byte));
+	return OK;
+}
+
 static int unmount(const char *name, int flags)
 {
-	char directory[PATH_MAX], image[PATH_MAX];
+	struct mounted m = {.server = -1};
 	int rc;
 
-	if (!realpath(name, directory))
+	if (!realpath(name, m.directory))
 		return tool_say(FAILED, "cannot find '%s': %s", name, strerror(errno));
-	if (find_image(directory, image))
+	if (find_image(&m))
 		return tool_say(FAILED, "no image is mounted on '%s'", name);
-	rc = commit(directory);
+	rc = commit(&m);
 	if (rc)
-		return tool_say(FAILED, "cannot commit '%s', so '%s' stays mounted: %s", image, name, strerror(-rc));
-	rc = unmount_from(directory, flags);
+		return tool_say(FAILED,
+				"cannot commit '%s' (%s), so '%s' stays mounted: free some room where it lies, or copy "
+				"what you need to another place",
+				m.image, strerror(-rc), name);
+	rc = unmount_from(m.directory, flags);
 	if (rc)
 		return tool_say(FAILED, "cannot unmount '%s': %s", name, strerror(-rc));
-	wait_for_lock(image);
-	return OK;
+	return wait_for_end(&m);
 }
 
 int main(int argc, char **argv)
@@ -140,7 +207,7 @@ int main(int argc, char **argv)
 	};
 	int option, flags = UMOUNT_NOFOLLOW;
 
-	tool_name = "umount.minifs";
+	tool_start("umount.minifs");
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "fhlnrvVt:O:", long_options, NULL)) != -1)
 		switch (option) {
