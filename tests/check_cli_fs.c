@@ -107,6 +107,22 @@ START_TEST(test_files_in_and_out)
 }
 END_TEST
 
+/* Of a length that nobody can know, and with what another name has too. */
+START_TEST(test_much_from_a_pipe)
+{
+	test_make_file("f", 9000001, 1);
+	ck_run(0, "mkfs.minifs -q --large i 32M && echo old | snapmap fs put i - g");
+	ck_run(0, "cat f | snapmap fs put i - g && snapmap fs cat i g | cmp - f && snapmap fs ls i");
+	ck_assert_str_eq(out, "g\n");
+	/* There is no room for it: all is as it was, and nothing is left. */
+	ck_run(0, "snapmap fs df i | grep ^blocks >before");
+	ck_run(1, "cat f f f f | snapmap fs put i - g");
+	ck_error("No space left");
+	ck_run(0, "snapmap fs cat i g | cmp - f && snapmap fs df i | grep ^blocks | cmp - before && fsck.minifs i");
+}
+END_TEST
+
+
 START_TEST(test_clone_shares)
 {
 	unsigned long before, after;
@@ -157,6 +173,7 @@ static void add_fs(TCase *tc)
 	tcase_add_test(tc, test_mkfs);
 	tcase_add_test(tc, test_fsck);
 	tcase_add_test(tc, test_files_in_and_out);
+	tcase_add_test(tc, test_much_from_a_pipe);
 	tcase_add_test(tc, test_clone_shares);
 	tcase_add_test(tc, test_full_image);
 	tcase_add_test(tc, test_somebody_else_writes);
