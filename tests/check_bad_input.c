@@ -148,7 +148,7 @@ END_TEST
 
 START_TEST(test_bad_options)
 {
-	static const uint32_t not_built[] = {SNAPMAP_SOURCE_SUBVOLUME, SNAPMAP_SOURCE_SNAPFS, SNAPMAP_SOURCE_MINIFS};
+	static const uint32_t not_here[] = {SNAPMAP_SOURCE_SUBVOLUME, SNAPMAP_SOURCE_SNAPFS, SNAPMAP_SOURCE_MINIFS};
 	struct snapmap_options good = way_options(_i, 0), o;
 
 	test_make_file("f", N, 1);
@@ -171,9 +171,9 @@ START_TEST(test_bad_options)
 		if (o.source != SNAPMAP_SOURCE_COPY)
 			ck_assert_int_eq(refused(_i, "f", &o), -EINVAL);
 	}
-	for (size_t i = 0; i < sizeof(not_built) / sizeof(not_built[0]); i++) {
+	for (size_t i = 0; i < sizeof(not_here) / sizeof(not_here[0]); i++) {
 		o = good;
-		o.source = not_built[i];
+		o.source = not_here[i];
 		ck_assert_int_eq(refused(_i, "f", &o), -EOPNOTSUPP);
 		ck_assert(strstr(snapmap_last_error(), "source"));
 	}
