@@ -180,18 +180,31 @@ static int read_all(const struct state *s, int fd)
 	return 0;
 }
 
-static int write_scattered(const struct state *s, int fd)
+static int write_scattered(const struct state *s, int fd, unsigned flushes, unsigned writes)
 {
 	uint64_t random = 1;
 	int rc = 0;
 
-	for (unsigned i = 0; !rc && i < FLUSHES; i++) {
-		random = random * 6364136223846793005u + 1442695040888963407u;
-		rc = pwrite(fd, s->bytes, 4096, (off_t)((random >> 33) % (GIB / 4096) * 4096)) == 4096
-			     ? bare_check(fsync(fd))
-			     : -EIO;
+	for (unsigned i = 0; !rc && i < flushes; i++) {
+		for (unsigned k = 0; !rc && k < writes; k++) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			if (pwrite(fd, s->bytes, 4096, (off_t)((random >> 33) % (GIB / 4096) * 4096)) != 4096)
+				rc = -EIO;
+		}
+		if (!rc)
+			rc = bare_check(fsync(fd));
 	}
 	return rc;
+}
+
+static int flush_each(const struct state *s, int fd)
+{
+	return write_scattered(s, fd, FLUSHES, 1);
+}
+
+static int flush_hundreds(const struct state *s, int fd)
+{
+	return write_scattered(s, fd, FLUSHES, 100);
 }
 
 /* What is measured, in a directory or with a file of 1 GiB. */
@@ -259,7 +272,12 @@ static int run_read(void *state, double *ret)
 
 static int run_flush(void *state, double *ret)
 {
-	return timed((struct state *)state, write_all, write_scattered, ret);
+	return timed((struct state *)state, write_all, flush_each, ret);
+}
+
+static int run_random(void *state, double *ret)
+{
+	return timed((struct state *)state, write_all, flush_hundreds, ret);
 }
 
 static int run_copy(void *state, double *ret)
@@ -292,5 +310,7 @@ MOUNTED(write, "minifs-write", "Write 1 GiB to a mounted image", "In order, by 1
 MOUNTED(read, "minifs-read", "Read 1 GiB from a mounted image", "In order, by 1 MiB, not from the kernel's cache.");
 MOUNTED(flush, "minifs-flush", "Flush 100 scattered writes in a mounted image",
 	"Of 4 KiB into a file of 1 GiB, with an fsync(2) after each.");
+MOUNTED(random, "minifs-random", "Write 10,000 scattered pages in a mounted image",
+	"Of 4 KiB into a file of 1 GiB, with an fsync(2) after each hundred.");
 MOUNTED(copy, "minifs-copy", "Copy a tree into a mounted image",
 	"All of " TREE ", by cp -r, with one fsync(2) at the end.");

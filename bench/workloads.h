@@ -48,6 +48,7 @@
 	WORKLOAD(mounted_write)      \
 	WORKLOAD(mounted_read)       \
 	WORKLOAD(mounted_flush)      \
+	WORKLOAD(mounted_random)     \
 	WORKLOAD(mounted_copy)       \
 	/* work_image.c */           \
 	WORKLOAD(in_image_clone)     \
