@@ -148,6 +148,35 @@ static const char gives_up_lock[] =
 	"a handle of the source exclusive keeps to the file that it has locked: where its blocks cannot be exchanged, "
 	"commit by journal";
 
+/*
+ * To exchange an extent costs as much as to write some hundred KiB, whatever its length;
+ * the journal writes all twice, and waits once more. So few or long ones are exchanged.
+ */
+#define FEW_RANGES 8
+#define LONG_RANGE ((uint64_t)128 << 10)
+
+static bool exchange_is_cheaper(const struct ranges *edits)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < edits->n; i++)
+		bytes += edits->v[i].length;
+	return edits->n <= FEW_RANGES || bytes / edits->n >= LONG_RANGE;
+}
+
+static bool is_wanted(const struct strategy *s, uint32_t wanted, const struct commit *c)
+{
+	switch (wanted) {
+	case SNAPMAP_STRATEGY_AUTO:
+		return s->automatic;
+	case COMMIT_IN_PLACE:
+		return s->id == SNAPMAP_STRATEGY_JOURNAL ||
+		       (s->id == SNAPMAP_STRATEGY_EXCHANGE && exchange_is_cheaper(c->edits));
+	default:
+		return s->id == wanted;
+	}
+}
+
 /* Has the strategy asked for, or the first that works, publish. */
 static int publish(struct work *w, uint32_t wanted)
 {
@@ -156,7 +185,7 @@ static int publish(struct work *w, uint32_t wanted)
 	int rc = -EOPNOTSUPP;
 
 	for (size_t i = 0; (s = strategy_at(i)); i++) {
-		if (wanted == SNAPMAP_STRATEGY_AUTO ? !s->automatic : s->id != wanted)
+		if (!is_wanted(s, wanted, c))
 			continue;
 		if (last)
 			error_tried(last->name, rc, "not here");

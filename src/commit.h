@@ -46,6 +46,9 @@ struct commit {
 	int damaged;
 };
 
+/* A strategy for commit_run(): by exchange or journal, what costs less; both keep the inode. */
+#define COMMIT_IN_PLACE UINT32_MAX
+
 /* All set the error sentence. */
 int commit_run(struct overlay *overlay, struct target *target, uint32_t flags, uint32_t strategy, bool closing);
 /* A commit by journal that was cut off is finished. */

@@ -35,7 +35,9 @@ struct source {
 /* map_mut.c. Quiet: would this SNAPMAP_STRATEGY_* work, apart from what is edited? 0, or an errno. */
 struct snapmap_mut;
 int mut_probe(const struct snapmap_mut *map, uint32_t strategy);
-/* The same for the strategies among which is chosen; if none of them would work @ret_why says why not. */
+/* As snapmap_mut_commit(), by exchange or journal, what costs less. */
+int mut_commit_in_place(struct snapmap_mut *map);
+/* As mut_probe() for the strategies among which is chosen; if none of them would work @ret_why says why not. */
 int mut_can_commit(const struct snapmap_mut *map, const char **ret_why);
 const struct fs_traits *mut_file_system(const struct snapmap_mut *map);
 

@@ -501,6 +501,14 @@ int snapmap_mut_commit(struct snapmap_mut *map, const struct snapmap_commit_opti
 	return rc ? rc : run_commit(map, flags, strategy, false);
 }
 
+int mut_commit_in_place(struct snapmap_mut *map)
+{
+	uint32_t flags, strategy;
+	int rc = commit_options_read(map, NULL, &flags, &strategy);
+
+	return rc ? rc : run_commit(map, flags, COMMIT_IN_PLACE, false);
+}
+
 int snapmap_mut_commit_and_close(struct snapmap_mut *map, const struct snapmap_commit_options *options)
 {
 	uint32_t flags, strategy;

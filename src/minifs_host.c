@@ -4,8 +4,8 @@
  * stored becomes the file.
  *
  * Mostly by a handle of the source exclusive: O(1) to open. A sync then writes what was
- * stored, by exchange where blocks can be exchanged, else by journal, which a later open
- * finishes if it was cut off: O(dirty), and the inode stays.
+ * stored, by exchange where blocks can be exchanged and that is cheaper, else by journal,
+ * which a later open finishes if it was cut off: O(dirty), and the inode stays.
  *
  * Where that is not to be had (network and FUSE file systems, overlays, no attributes of
  * users) a snapshot serves, and each sync replaces the file. Then the lock is taken here,
@@ -187,24 +187,17 @@ static int get_ready(struct minifs_store *store, uint64_t offset, uint64_t lengt
 	return rc == -EIO ? -ENOSPC : rc;
 }
 
-static int commit_by(struct minifs *fs, uint32_t strategy)
-{
-	const struct snapmap_commit_options options = {.size = sizeof(options), .strategy = strategy};
-
-	return snapmap_mut_commit(fs->mut, &options);
-}
-
-/* The kernel does not exchange everything: not another size, for one. */
 static int commit(struct minifs_store *store)
 {
+	const struct snapmap_commit_options by_journal = {
+		.size = sizeof(by_journal),
+		.strategy = SNAPMAP_STRATEGY_JOURNAL,
+	};
 	struct minifs *fs = image_of(store);
-	int rc = -EOPNOTSUPP;
 
-	if (!fs->in_place)
-		return commit_by(fs, SNAPMAP_STRATEGY_AUTO);
-	if (fs->exchanges)
-		rc = commit_by(fs, SNAPMAP_STRATEGY_EXCHANGE);
-	return rc == -EOPNOTSUPP ? commit_by(fs, SNAPMAP_STRATEGY_JOURNAL) : rc;
+	if (fs->in_place && fs->exchanges)
+		return mut_commit_in_place(fs->mut);
+	return snapmap_mut_commit(fs->mut, fs->in_place ? &by_journal : NULL);
 }
 
 const struct minifs_store_ops host_ops = {.make_room = make_room, .get_ready = get_ready, .sync = commit};
