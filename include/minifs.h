@@ -131,7 +131,7 @@ void minifs_close(struct minifs *fs);
 /**
  * struct minifs_check_result - what a check found
  * @found: problems
- * @repaired: as many of them are no more: all, or none
+ * @repaired: as many of them are no more
  */
 struct minifs_check_result {
 	uint64_t found;
@@ -141,12 +141,13 @@ struct minifs_check_result {
 /**
  * minifs_check() - look for damage in an image, and repair it
  * @path: the file
- * @flags: 0, or MINIFS_CHECK_REPAIR: locks the image and commits it, once it is clean
+ * @flags: 0, or MINIFS_CHECK_REPAIR: locks the image, and commits what was repaired
  * @report: called with a sentence for each problem; may be NULL
  * @arg: passed to @report
  * @ret: gets the numbers, also with -EUCLEAN; may be NULL
  *
- * What lost its name gets one in the directory lost+found.
+ * What lost its name gets one in the directory lost+found. That can want room in the
+ * image: if there is none all else is repaired nevertheless, and the answer is -EUCLEAN.
  *
  * Return: 0 if the image is clean, or is so now; -EUCLEAN if it is not; or an error of
  * minifs_open() or minifs_sync().

@@ -194,10 +194,14 @@ int minifs_check(const char *path, uint32_t flags, void (*report)(void *arg, con
 	rc = mfs_check(&fs->fs, &check);
 	if (rc)
 		image_fail(fs, rc, check.repair ? "repair" : "check", NULL);
-	else if (check.found)
-		rc = mfs_sync(&fs->fs);
+	/* What is repaired is better than before also if something is left. */
+	if (check.repaired) {
+		int synced = mfs_sync(&fs->fs);
+
+		rc = synced ? synced : rc;
+	}
 	if (ret && (!rc || rc == -EUCLEAN))
-		*ret = (struct minifs_check_result){.found = check.found, .repaired = rc ? 0 : check.repaired};
+		*ret = (struct minifs_check_result){.found = check.found, .repaired = check.repaired};
 	minifs_close(fs);
 	return rc;
 }

@@ -5,9 +5,11 @@
 #include "minifs_testing.h"
 
 #include "backends/minifs/fs.h"
+#include <minifs/ino.h>
 
 #define INODE(n) (12288u + 256u * (n))
 #define POINTER(n, i) (INODE(n) + 64u + 4u * (i))
+#define GENERATION 60u
 #define XATTR(n) (INODE(n) + 124u)
 
 /*
@@ -212,11 +214,130 @@ START_TEST(test_what_lost_its_name_is_kept_beside_a_file_of_the_directory_s_name
 }
 END_TEST
 
+/* Of a name that is there already, by chance or by design. */
+START_TEST(test_what_lost_its_name_gets_another_one)
+{
+	struct snapmap_mut *map;
+	struct minifs *fs;
+
+	make_victim();
+	fs = open_image("i");
+	ck_ok(minifs_mkdir(fs, "lost+found", 0700));
+	ck_ok(minifs_create(fs, "lost+found/#6", 0644));
+	ck_ok(minifs_create(fs, "lost+found/#6.1", 0644));
+	finish_image(fs, "i");
+	ck_ok(snapmap_mut_open("i", NULL, &map));
+	hole((uint8_t *)snapmap_mut_data(map));
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_ok(minifs_check("i", MINIFS_CHECK_REPAIR, NULL, NULL, NULL));
+	fs = open_image("i");
+	ck_assert(file_is_filled(fs, "lost+found/#6.2", 100, 2));
+	ck_assert(stat_of(fs, "lost+found/#6").st_size == 0 && stat_of(fs, "lost+found/#6.1").st_size == 0);
+	finish_image(fs, "i");
+}
+END_TEST
+
+START_TEST(test_a_full_image_is_repaired_as_far_as_it_goes)
+{
+	struct minifs_check_result result;
+	struct snapmap_mut *map;
+	struct minifs *fs;
+	char problems[4000] = "";
+	uint8_t *i;
+
+	make_victim();
+	fs = open_image("i");
+	put_file(fs, "filler", free_blocks(fs) * BLOCK / 2, 3);
+	for (char name[] = "A"; free_blocks(fs) && name[0] <= 'Z'; name[0]++)
+		put_file(fs, name, BLOCK, 4);
+	ck_assert_uint_eq(free_blocks(fs), 0);
+	finish_image(fs, "i");
+	ck_ok(snapmap_mut_open("i", NULL, &map));
+	i = (uint8_t *)snapmap_mut_data(map);
+	lost(i);
+	bad_links(i);
+	free_count(i);
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_is(minifs_check("i", MINIFS_CHECK_REPAIR, NULL, NULL, &result), -EUCLEAN);
+	ck_assert(result.found == 3 && result.repaired == 2);
+	ck_is(minifs_check("i", 0, print_problem, problems, &result), -EUCLEAN);
+	ck_assert_msg(result.found == 1 && strstr(problems, "nothing leads to inode 6"), "%s", problems);
+	fs = open_image("i");
+	ck_ok(minifs_unlink(fs, "filler"));
+	ck_ok(minifs_sync(fs));
+	minifs_close(fs);
+	ck_ok(minifs_check("i", MINIFS_CHECK_REPAIR, NULL, NULL, &result));
+	fs = open_image("i");
+	ck_assert(file_is_filled(fs, "lost+found/#6", 100, 2));
+	minifs_close(fs);
+}
+END_TEST
+
+/* Sentences go to terminals. */
+START_TEST(test_names_in_sentences_are_only_read)
+{
+	struct snapmap_mut *map;
+	char problems[4000] = "";
+	uint8_t *i;
+
+	make_victim();
+	ck_ok(snapmap_mut_open("i", NULL, &map));
+	i = (uint8_t *)snapmap_mut_data(map);
+	i[ROOT_BLOCK + 24 + 8] = '\033';
+	put_number(i, ROOT_BLOCK + 24, 50);
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_is(minifs_check("i", 0, print_problem, problems, NULL), -EUCLEAN);
+	ck_assert_msg(strstr(problems, "'?' in directory 2 leads to no inode") && !strchr(problems, '\033'), "%s",
+		      problems);
+}
+END_TEST
+
+/* An inode that is cleared and used again is not the one that it was. */
+START_TEST(test_a_repair_keeps_generations)
+{
+	struct stat st;
+	struct minifs *fs;
+	uint32_t before;
+	struct snapmap_mut *map;
+	uint8_t *i;
+
+	make_victim();
+	ck_ok(snapmap_mut_open("i", NULL, &map));
+	i = (uint8_t *)snapmap_mut_data(map);
+	set(i, 4, INODE(4) + GENERATION, 1000);
+	bad_mode(i);
+	before = number_at(i, INODE(4) + GENERATION);
+	ck_assert_uint_eq(before, 1000);
+	ck_ok(snapmap_mut_commit_and_close(map, NULL));
+	ck_ok(minifs_check("i", MINIFS_CHECK_REPAIR, NULL, NULL, NULL));
+	fs = open_image("i");
+	for (int n = 0; n < 70; n++) {
+		char name[16];
+		struct minifs_entry entry;
+
+		snprintf(name, sizeof(name), "new%d", n);
+		ck_ok(minifs_create(fs, name, 0644));
+		st = stat_of(fs, name);
+		if (st.st_ino != 4)
+			continue;
+		ck_ok(minifs_ino_lookup(fs, MINIFS_ROOT_INO, name, &entry));
+		ck_assert_uint_gt(entry.generation, before);
+		minifs_close(fs);
+		return;
+	}
+	ck_abort_msg("inode 4 was not used again");
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_each_damage_is_found_and_repaired);
 	tcase_add_test(tc, test_what_lost_its_name_is_kept);
+	tcase_add_test(tc, test_what_lost_its_name_gets_another_one);
+	tcase_add_test(tc, test_a_full_image_is_repaired_as_far_as_it_goes);
+	tcase_add_test(tc, test_names_in_sentences_are_only_read);
+	tcase_add_test(tc, test_a_repair_keeps_generations);
 	tcase_add_test(tc, test_what_lost_its_name_is_kept_beside_a_file_of_the_directory_s_name);
 }
 

@@ -13,6 +13,7 @@
 #undef exists
 #undef ck_ok
 #include "minifs_testing.h"
+#include <minifs/ino.h>
 
 #define MIB (UINT64_C(1) << 20)
 #define TERABYTE (UINT64_C(1) << 40)
@@ -377,6 +378,34 @@ START_TEST(test_files_on_a_host_that_is_full)
 }
 END_TEST
 
+/* A large bitmap is mostly a hole, which is looked at for the first time when there is no room any more. */
+START_TEST(test_free_blocks_on_a_host_that_is_full)
+{
+	struct minifs *fs;
+	struct stat st;
+	int rc = 0;
+
+	need_in_place();
+	fs = new_image("i", 2048 * MIB, 0);
+	ck_ok(minifs_create(fs, "f", 0644));
+	ck_ok(minifs_sync(fs));
+	test_fill_disk(0);
+	/* Where the bitmap has not been looked at yet. */
+	for (uint64_t at = 0; !rc && at < 20; at++) {
+		struct minifs_entry entry;
+
+		ck_ok(minifs_stat(fs, "f", 0, &st));
+		rc = minifs_ino_allocate(fs, st.st_ino, 0, at * 100 * MIB, 100 * MIB);
+		ck_ok(minifs_ino_lookup(fs, MINIFS_ROOT_INO, "f", &entry));
+		minifs_ino_forget(fs, entry.ino, 1);
+	}
+	ck_assert_msg(!rc || rc == -ENOSPC, "%d: %s", rc, snapmap_last_error());
+	ck_assert(!unlink("ballast"));
+	minifs_close(fs);
+	ck_clean("i");
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
@@ -393,6 +422,7 @@ static void add_small(TCase *tc)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_a_host_that_is_full);
 	tcase_add_test(tc, test_files_on_a_host_that_is_full);
+	tcase_add_test(tc, test_free_blocks_on_a_host_that_is_full);
 }
 
 Suite *test_suite(void)

@@ -199,8 +199,14 @@ static void put_block(int fd, uint32_t block, uint32_t pointer)
 	ck_assert_int_eq(pwrite(fd, pointers, sizeof(pointers), (off_t)block * BLOCK), sizeof(pointers));
 }
 
-/* All pointers of the triple indirect block lead to one, whose pointers lead to one, and so on. @orphan: it is to be freed. */
-static void make_pyramid(const char *path, bool orphan)
+enum kind {
+	OPEN_FILE,
+	ORPHAN, /* it is to be freed */
+	DIRECTORY,
+};
+
+/* All pointers of the triple indirect block lead to one, whose pointers lead to one, and so on. */
+static void make_pyramid(const char *path, enum kind kind)
 {
 	struct minifs *fs = new_image(path, PYRAMID_IMAGE, 0);
 	union {
@@ -227,8 +233,14 @@ static void make_pyramid(const char *path, bool orphan)
 		put_block(fd, first + k, first + k + 1);
 	ck_assert_int_eq(pwrite(fd, &used, 1, (off_t)get32(u.super.data_bitmap) * BLOCK + 1), 1);
 	i.inode.pointers[MFS_POINTERS - 1] = put32(first);
-	i.inode.size = put64(orphan ? 0 : (uint64_t)1 << 42);
-	if (orphan) {
+	i.inode.size = put64(kind == ORPHAN ? 0 : (uint64_t)1 << 42);
+	if (kind == DIRECTORY) {
+		i.inode.mode = put32(S_IFDIR | 0755);
+		i.inode.size = put64(MFS_DIRECTORY_MAX);
+		for (unsigned n = 0; n < MFS_POINTERS; n++)
+			i.inode.pointers[n] = put32(n < MFS_DIRECT ? first + 3 : first + 2);
+	}
+	if (kind == ORPHAN) {
 		i.inode.links = put32(0);
 		u.super.orphans = put32(ino);
 	}
@@ -246,10 +258,10 @@ START_TEST(test_pointers_that_meet_again)
 
 	if (strcmp(test_fs()->name, "tmpfs") != 0)
 		test_skip("on tmpfs");
-	make_pyramid("i", true);
+	make_pyramid("i", ORPHAN);
 	ck_is(minifs_open("i", 0, &fs), -EUCLEAN);
 	ck_assert(!unlink("i"));
-	make_pyramid("i", false);
+	make_pyramid("i", OPEN_FILE);
 	fs = open_image("i");
 	ck_is(minifs_map(fs, "f", NULL, &map), -EUCLEAN);
 	ck_is(minifs_truncate(fs, "f", 5), -EUCLEAN);
@@ -258,11 +270,32 @@ START_TEST(test_pointers_that_meet_again)
 }
 END_TEST
 
+/* As large as the image, of a few blocks: whoever looks for a name must not look at them again and again. */
+START_TEST(test_directory_of_the_same_blocks)
+{
+	struct minifs_check_result result = {0};
+	struct minifs *fs;
+	struct stat st;
+
+	if (strcmp(test_fs()->name, "tmpfs") != 0)
+		test_skip("on tmpfs");
+	make_pyramid("i", DIRECTORY);
+	fs = open_image("i");
+	ck_is(minifs_stat(fs, "f/none", 0, &st), -EUCLEAN);
+	ck_is(minifs_create(fs, "f/new", 0644), -EUCLEAN);
+	minifs_close(fs);
+	ck_is(minifs_check("i", 0, NULL, NULL, &result), -EUCLEAN);
+	ck_ok(minifs_check("i", MINIFS_CHECK_REPAIR, NULL, NULL, &result));
+	ck_clean("i");
+}
+END_TEST
+
 static void add_hostile(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_images_that_lie, 0, 2);
 	tcase_add_test(tc, test_pointers_that_meet_again);
+	tcase_add_test(tc, test_directory_of_the_same_blocks);
 }
 
 Suite *test_suite(void)

@@ -38,12 +38,26 @@ static uint64_t word_at(const struct mfs *fs, uint32_t bitmap, uint64_t bit)
 	return le64toh(word);
 }
 
+/* A part of a bitmap that was never written is a hole, and even a look at that may want room. */
+static bool can_look(const struct mfs *fs, uint32_t bitmap, uint64_t bit)
+{
+	return !mfs_get_ready(fs, bitmap + (uint32_t)(bit / MFS_BITS_PER_BLOCK));
+}
+
 /* The first clear bit of [@from, @to), or @to. */
 static uint64_t find_clear(const struct mfs *fs, uint32_t bitmap, uint64_t from, uint64_t to)
 {
-	while (from < to) {
-		uint64_t clear = ~word_at(fs, bitmap, from) >> (from % 64);
+	uint64_t looked = UINT64_MAX;
 
+	while (from < to) {
+		uint64_t clear;
+
+		if (from / MFS_BITS_PER_BLOCK != looked && !can_look(fs, bitmap, from)) {
+			from = (from / MFS_BITS_PER_BLOCK + 1) * MFS_BITS_PER_BLOCK;
+			continue;
+		}
+		looked = from / MFS_BITS_PER_BLOCK;
+		clear = ~word_at(fs, bitmap, from) >> (from % 64);
 		if (clear) {
 			from += (uint64_t)__builtin_ctzll(clear);
 			return from < to ? from : to;
@@ -103,7 +117,8 @@ static int find_block(const struct mfs *fs, uint64_t start, uint64_t *ret)
 /* @block must be a data block. */
 static bool is_to_be_had(const struct mfs *fs, uint32_t block)
 {
-	return !mfs_block_used(fs, block) && !mfs_pinned_until(fs, block);
+	return can_look(fs, fs->geo.data_bitmap, block - fs->geo.data) && !mfs_block_used(fs, block) &&
+	       !mfs_pinned_until(fs, block);
 }
 
 static uint64_t count_clear(const struct mfs *fs, uint64_t from, uint64_t to)

@@ -20,11 +20,11 @@
 #define INODE_REACHED 0x2u /* a name leads to it */
 #define INODE_KNOWN 0x4u   /* hidden, and something has it; or a listed orphan */
 #define INODE_TAIL 0x8u	   /* bytes behind its end have to be zeroed */
-#define INODE_HOLE 0x10u   /* a directory, to be cut at @cut */
+#define INODE_HOLE 0x10u   /* a directory, to be cut at @cut, where it has none */
 
 struct inode_model {
 	uint32_t links;
-	uint32_t cut;
+	uint32_t cut; /* of a directory: blocks of data it has at most */
 	uint32_t state;
 };
 

@@ -147,6 +147,7 @@ static void check_one(struct checker *c, uint32_t ino)
 	check_map(&b);
 	check_xattr(&b);
 	check_count(&b);
+	c->inodes[ino].cut = b.count < UINT32_MAX ? (uint32_t)b.count : UINT32_MAX;
 	if (is_bad_symlink(c, &inode)) {
 		if (chk_problem(c, "the symbolic link in inode %u has no target", ino))
 			chk_clear_inode(c, ino);

@@ -34,27 +34,40 @@ static void push(struct todo *todo, uint32_t ino, uint32_t parent)
 	todo->v[todo->n++].parent = parent;
 }
 
-/* The names of one directory, to find what is there twice: places of dirents by hash. */
-struct names {
-	uint64_t *places; /* plus 1 */
-	size_t size, n;
+/**
+ * struct places - dirents of one directory, by where they are in it
+ *
+ * Names that are there twice are found by sorting: the time that takes does not depend
+ * on what they are, as that with a hash does.
+ */
+struct places {
+	uint64_t *v;
+	size_t n, capacity;
 };
-
-static uint64_t hash(const char *name, size_t n)
-{
-	uint64_t h = 0xcbf29ce484222325;
-
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (uint8_t)name[i]) * 0x100000001b3;
-	return h ^ h >> 32;
-}
 
 struct looking {
 	struct todo *todo;
 	struct mfs_inode dir;
 	uint32_t parent;
-	struct names names;
+	struct places doubles; /* whose names are there before, in order */
 };
+
+static bool add_place(struct looking *l, struct places *places, uint64_t place)
+{
+	if (places->n == places->capacity) {
+		size_t capacity = places->capacity ? places->capacity * 2 : 256;
+		uint64_t *v = (uint64_t *)realloc(places->v, capacity * sizeof(*v));
+
+		if (!v) {
+			l->todo->c->error = -ENOMEM;
+			return false;
+		}
+		places->v = v;
+		places->capacity = capacity;
+	}
+	places->v[places->n++] = place;
+	return true;
+}
 
 static const struct disk_dirent *dirent_of(const struct looking *l, uint64_t place)
 {
@@ -65,51 +78,67 @@ static const struct disk_dirent *dirent_of(const struct looking *l, uint64_t pla
 	return (const struct disk_dirent *)(mfs_at(l->todo->c->fs, block) + place % MFS_BLOCK);
 }
 
-static bool same_name(const struct disk_dirent *a, const struct disk_dirent *b)
+/* As far as they can be read; nothing is said or mended. */
+static void collect_block(struct looking *l, uint64_t at, struct places *ret)
 {
-	return a && b && get16(a->namelen) == get16(b->namelen) && !memcmp(a->name, b->name, get16(a->namelen));
-}
+	const struct disk_dirent *ent;
+	uint32_t block;
 
-static size_t name_slot(const struct looking *l, const struct disk_dirent *ent)
-{
-	const struct names *names = &l->names;
-	size_t i = hash(ent->name, get16(ent->namelen)) & (names->size - 1);
-
-	while (names->places[i] && !same_name(dirent_of(l, names->places[i] - 1), ent))
-		i = (i + 1) & (names->size - 1);
-	return i;
-}
-
-static bool grow_names(struct looking *l)
-{
-	struct names old = l->names, names = {.size = old.size ? old.size * 2 : 256, .n = old.n};
-
-	names.places = (uint64_t *)calloc(names.size, sizeof(*names.places));
-	if (!names.places) {
-		l->todo->c->error = -ENOMEM;
-		return false;
+	if (mfs_dir_block(l->todo->c->fs, &l->dir, at, &block))
+		return;
+	for (uint32_t offset = 0; offset < MFS_BLOCK; offset += get16(ent->reclen)) {
+		if (mfs_dirent_at(mfs_at(l->todo->c->fs, block), offset, &ent))
+			return;
+		if (get32(ent->inode) && !add_place(l, ret, at * MFS_BLOCK + offset))
+			return;
 	}
-	l->names = names;
-	for (size_t i = 0; i < old.size; i++)
-		if (old.places[i] && dirent_of(l, old.places[i] - 1))
-			names.places[name_slot(l, dirent_of(l, old.places[i] - 1))] = old.places[i];
-	free(old.places);
-	return true;
 }
 
-/* True if the name is new. */
-static bool note_name(struct looking *l, const struct disk_dirent *ent, uint64_t place)
+static int compare_names(const struct disk_dirent *a, const struct disk_dirent *b)
 {
-	size_t i;
+	uint16_t n = get16(a->namelen), m = get16(b->namelen);
 
-	if (l->names.n * 2 >= l->names.size && !grow_names(l))
-		return true;
-	i = name_slot(l, ent);
-	if (l->names.places[i])
-		return false;
-	l->names.places[i] = place + 1;
-	l->names.n++;
-	return true;
+	return n != m ? (n > m) - (n < m) : memcmp(a->name, b->name, n);
+}
+
+static int by_name(const void *a, const void *b, void *arg)
+{
+	const struct looking *l = (const struct looking *)arg;
+	uint64_t p = *(const uint64_t *)a, q = *(const uint64_t *)b;
+	int order = compare_names(dirent_of(l, p), dirent_of(l, q));
+
+	return order ? order : (p > q) - (p < q);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	uint64_t p = *(const uint64_t *)a, q = *(const uint64_t *)b;
+
+	return (p > q) - (p < q);
+}
+
+static void find_doubles(struct looking *l)
+{
+	uint64_t blocks = l->dir.size / MFS_BLOCK, most = l->todo->c->inodes[l->dir.ino].cut;
+	struct places all = {0};
+
+	for (uint64_t at = 0; at < blocks && at < most && !l->todo->c->error; at++)
+		collect_block(l, at, &all);
+	if (!l->todo->c->error && all.n)
+		qsort_r(all.v, all.n, sizeof(*all.v), by_name, l);
+	for (size_t i = 1; i < all.n && !l->todo->c->error; i++)
+		if (!compare_names(dirent_of(l, all.v[i - 1]), dirent_of(l, all.v[i])))
+			add_place(l, &l->doubles, all.v[i]);
+	if (l->doubles.n)
+		qsort(l->doubles.v, l->doubles.n, sizeof(*l->doubles.v), by_place);
+	free(all.v);
+}
+
+static bool is_double(const struct looking *l, uint64_t place)
+{
+	const struct places *d = &l->doubles;
+
+	return d->n && bsearch(&place, d->v, d->n, sizeof(*d->v), by_place);
 }
 
 static bool is_dots(const struct disk_dirent *ent)
@@ -138,7 +167,7 @@ static bool check_child(struct looking *l, const struct disk_dirent *ent, uint64
 		chk_problem(c, "directory %u has a name that cannot be", l->dir.ino);
 		return false;
 	}
-	if (!note_name(l, ent, place)) {
+	if (is_double(l, place)) {
 		chk_problem(c, "directory %u has the name '%.*s' twice", l->dir.ino, (int)n, ent->name);
 		return false;
 	}
@@ -243,10 +272,11 @@ static void check_directory(struct looking *l)
 {
 	struct checker *c = l->todo->c;
 
+	find_doubles(l);
 	for (uint64_t at = 0; at < l->dir.size / MFS_BLOCK && !c->error; at++) {
 		uint32_t block, offset = 0;
 
-		if (mfs_dir_block(c->fs, &l->dir, at, &block)) {
+		if (at >= c->inodes[l->dir.ino].cut || mfs_dir_block(c->fs, &l->dir, at, &block)) {
 			chk_problem(c, "directory %u has a hole", l->dir.ino);
 			c->inodes[l->dir.ino].state |= INODE_HOLE;
 			c->inodes[l->dir.ino].cut = (uint32_t)at;
@@ -257,7 +287,7 @@ static void check_directory(struct looking *l)
 		if (at || offset)
 			check_names(l, at, block, offset);
 	}
-	free(l->names.places);
+	free(l->doubles.v);
 }
 
 void chk_tree(struct checker *c)
@@ -342,6 +372,21 @@ static uint32_t find_top(struct checker *c, uint32_t ino)
 	return ino;
 }
 
+/* Searches @dir for a name that nothing has, "#@ino" or that with a number. */
+static int find_free_name(struct checker *c, const struct mfs_inode *dir, uint32_t ino, char *ret, size_t size)
+{
+	struct mfs_place place;
+	int rc = 0;
+
+	snprintf(ret, size, "#%u", ino);
+	for (unsigned n = 1; !rc; n++) {
+		rc = mfs_dir_find(c->fs, dir, ret, strlen(ret), &place);
+		if (!rc)
+			snprintf(ret, size, "#%u.%u", ino, n);
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* The directory for what has no name, made if it is not there; with a number if something else has that name. */
 static int lost_and_found(struct checker *c, struct mfs_inode *ret)
 {
@@ -370,7 +415,8 @@ static int attach(struct checker *c, uint32_t ino)
 
 	if (!rc)
 		rc = mfs_inode_load(c->fs, ino, &inode);
-	snprintf(name, sizeof(name), "#%u", ino);
+	if (!rc)
+		rc = find_free_name(c, &found, ino, name, sizeof(name));
 	if (!rc && S_ISDIR(inode.mode))
 		found.links++;
 	if (!rc)

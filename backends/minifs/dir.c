@@ -10,8 +10,7 @@
 
 #include "fs.h"
 
-#define SIZE_MAX_OF_DIRECTORY ((uint64_t)1 << 33) /* positions / 4 fit into the index */
-#define HINTS 8u				  /* blocks that are looked at for room in a directory with an index */
+#define HINTS 8u /* blocks that are looked at for room in a directory with an index */
 
 int mfs_dirent_at(const uint8_t *block, uint32_t offset, const struct disk_dirent **ret)
 {
@@ -137,8 +136,7 @@ static int append_block(struct mfs *fs, struct mfs_inode *dir, const char *name,
 			uint64_t *ret_position)
 {
 	uint32_t block;
-	int rc =
-		dir->size < SIZE_MAX_OF_DIRECTORY ? mfs_map_own(fs, dir, dir->size / MFS_BLOCK, false, &block) : -EFBIG;
+	int rc = dir->size < MFS_DIRECTORY_MAX ? mfs_map_own(fs, dir, dir->size / MFS_BLOCK, false, &block) : -EFBIG;
 
 	if (rc)
 		return rc == -EFBIG ? -ENOSPC : rc;

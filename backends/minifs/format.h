@@ -74,7 +74,8 @@ static inline le64 put64(uint64_t x)
 #define MFS_RO_COMPAT_KNOWN (MFS_RO_COMPAT_CLONES | MFS_RO_COMPAT_INDEX)
 #define MFS_INCOMPAT_KNOWN MFS_INCOMPAT_LARGE
 
-#define MFS_INODE_HIDDEN 0x1u /* holds data of the file system itself; no directory names it */
+#define MFS_DIRECTORY_MAX ((uint64_t)1 << 33) /* positions / 4 fit into the index */
+#define MFS_INODE_HIDDEN 0x1u		      /* holds data of the file system itself; no directory names it */
 
 struct disk_super {
 	uint8_t magic[8];

@@ -156,7 +156,7 @@ int mfs_sync(struct mfs *fs);
 
 /* txn.c */
 int mfs_touch(struct mfs *fs, uint32_t block, uint8_t **ret);
-int mfs_get_ready(struct mfs *fs, uint32_t block);
+int mfs_get_ready(const struct mfs *fs, uint32_t block);
 int mfs_fresh(struct mfs *fs, uint32_t block);
 bool mfs_is_touched(const struct mfs *fs, uint32_t block);
 int mfs_txn_free(struct mfs *fs, uint32_t block);

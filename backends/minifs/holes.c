@@ -70,6 +70,8 @@ int mfs_fill(struct mfs *fs, struct mfs_inode *inode, uint64_t from, uint64_t to
 {
 	int rc = 0;
 
+	if (from >= to)
+		return 0;
 	/* So that a large one that cannot be does not begin. */
 	if ((to - from) / MFS_BLOCK > fs->geo.data_blocks)
 		return -ENOSPC;

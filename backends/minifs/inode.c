@@ -58,7 +58,8 @@ static int check_size(const struct mfs *fs, const struct mfs_inode *inode)
 		return inode->size <= mfs_size_max(fs) ? 0 : -EUCLEAN;
 	case S_IFDIR:
 		return inode->size && inode->size % MFS_BLOCK == 0 && inode->size <= mfs_size_max(fs) &&
-				       inode->size / MFS_BLOCK <= fs->geo.data_blocks
+				       inode->size / MFS_BLOCK <= fs->geo.data_blocks &&
+				       inode->size <= MFS_DIRECTORY_MAX
 			       ? 0
 			       : -EUCLEAN;
 	case S_IFLNK:
@@ -89,6 +90,9 @@ int mfs_inode_load(const struct mfs *fs, uint32_t ino, struct mfs_inode *ret)
 		return -EUCLEAN;
 	mfs_inode_decode(fs, ino, &inode);
 	rc = mfs_inode_check(fs, &inode);
+	/* A few blocks that are there again and again would make it as good as endless. */
+	if (!rc && S_ISDIR(inode.mode) && inode.blocks < inode.size / MFS_BLOCK)
+		rc = -EUCLEAN;
 	if (!rc)
 		*ret = inode;
 	return rc;

@@ -54,7 +54,7 @@ bool mfs_is_touched(const struct mfs *fs, uint32_t block)
 }
 
 /* Where the image has a hole there may be no room for it. */
-int mfs_get_ready(struct mfs *fs, uint32_t block)
+int mfs_get_ready(const struct mfs *fs, uint32_t block)
 {
 	struct minifs_store *store = fs->store;
 

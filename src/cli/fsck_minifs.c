@@ -26,7 +26,7 @@ static const char usage[] =
 	"problem. Without -y nothing is changed.\n"
 	"\n"
 	"  -n            only report (the default)\n"
-	"  -y, -a, -p    repair; the image changes all at once, and only if all can be repaired\n"
+	"  -y, -a, -p    repair; the image changes all at once, at the end\n"
 	"  -f            as always: check even if there is no sign of damage\n"
 	"  -q, --quiet   no sentences about problems\n"
 	"  -h, --help    this text\n"
@@ -87,9 +87,11 @@ static int check(const char *file, const struct wanted *w)
 		printf("%s: %llu problems, all repaired\n", file, (unsigned long long)result.found);
 	else if (!result.found) /* what does not even look like an image */
 		return tool_say(DAMAGED, "%s", snapmap_last_error());
+	else if (!w->repair)
+		printf("%s: %llu problems; repair them with -y\n", file, (unsigned long long)result.found);
 	else
-		printf("%s: %llu problems%s\n", file, (unsigned long long)result.found,
-		       w->repair ? ", which cannot all be repaired" : "; repair them with -y");
+		printf("%s: %llu problems, of which %llu are repaired; try again with more room in the image\n", file,
+		       (unsigned long long)result.found, (unsigned long long)result.repaired);
 	return rc ? DAMAGED : result.found ? REPAIRED : CLEAN;
 }
 
