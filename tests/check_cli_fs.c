@@ -122,7 +122,6 @@ START_TEST(test_much_from_a_pipe)
 }
 END_TEST
 
-
 START_TEST(test_clone_shares)
 {
 	unsigned long before, after;

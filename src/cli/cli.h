@@ -142,9 +142,6 @@ int io_write(int fd, const void *bytes, size_t n);
  */
 int io_store(struct snapmap_mut *map, size_t offset, const void *bytes, size_t n, bool *changed);
 
-/* ---- numbers (size.c) */
-
-
 /* ---- a private directory with a copy of a file (workdir.c) */
 
 struct workdir {
