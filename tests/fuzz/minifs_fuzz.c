@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include "ino_ops.h"
 #include "minifs_fuzz.h"
 
 #include <fcntl.h>
@@ -22,12 +23,14 @@
 #define IMAGE "fuzz"
 #define IMAGE_MAX ((size_t)1 << 20)
 #define KEPT 4
+#define BY_NUMBER 200 /* operations from this on are those by number */
 
 struct session {
 	struct minifs *fs;
 	struct snapmap *maps[KEPT];
 	struct snapmap_mut *muts[KEPT];
 	struct minifs_file *files[KEPT];
+	struct held held;
 };
 
 struct op {
@@ -226,6 +229,11 @@ static void op_file(struct session *s, const struct op *op)
 	*slot = NULL;
 }
 
+static void op_number(struct session *s, const struct op *op)
+{
+	ino_op(&s->held, s->fs, op->one, op->other, op->n);
+}
+
 typedef void operation(struct session *s, const struct op *op);
 static operation *const operations[] = {
 	op_make,   op_remove, op_name,	     op_look, op_list, op_read, op_write,
@@ -240,6 +248,7 @@ static const char *name_of(uint8_t n)
 /* Handles of files end before the image or, as they may, after it. */
 static void end_session(struct session *s, bool late)
 {
+	ino_end(&s->held, s->fs);
 	for (int i = 0; i < KEPT; i++)
 		minifs_file_close(s->files[i]);
 	if (late)
@@ -262,7 +271,10 @@ static void operate(const uint8_t *ops, size_t n, uint32_t flags)
 		const uint8_t *o = ops + 4 * i;
 		struct op op = {name_of(o[1]), name_of(o[2]), o[3]};
 
-		operations[o[0] % (sizeof(operations) / sizeof(operations[0]))](&s, &op);
+		if (o[0] < BY_NUMBER)
+			operations[o[0] % (sizeof(operations) / sizeof(operations[0]))](&s, &op);
+		else
+			op_number(&s, &op);
 	}
 	end_session(&s, n % 2);
 }
