@@ -25,9 +25,9 @@ void image_name(size_t slot, char *ret, size_t capacity)
 static void fill(uint64_t stamp, size_t at, size_t n, unsigned char *bytes)
 {
 	for (size_t i = at; i < at + n; i++) {
-		uint64_t word = random_mix(stamp, i / 8);
-
-		bytes[i] = i % BLOCK < 8 ? (unsigned char)MODEL_MAGIC[i % BLOCK] : (unsigned char)(word >> (i % 8 * 8));
+		bytes[i] = (unsigned char)(random_mix(stamp, i / 8) >> (i % 8 * 8));
+		if (i % BLOCK < 8)
+			bytes[i] = (unsigned char)MODEL_MAGIC[i % BLOCK];
 	}
 }
 
