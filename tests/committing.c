@@ -90,7 +90,8 @@ static int commit_once(const struct way *way, struct snapmap_mut *map, const str
 static bool is_for_replace(const char *sentence)
 {
 	return strstr(sentence, "its size changes") || strstr(sentence, "cut and grown") ||
-	       strstr(sentence, "is to be overwritten");
+	       strstr(sentence, "is to be overwritten") || strstr(sentence, "so many whole extents") ||
+	       strstr(sentence, "so many new extents");
 }
 
 int way_commit(const struct way *way, struct snapmap_mut **map, uint32_t flags)
