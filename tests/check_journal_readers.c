@@ -218,7 +218,8 @@ START_TEST(test_commit_between_any_two_steps_of_an_open)
 		ck_assert(!m.crashed || look_with("f", SNAPMAP_SOURCE_AUTO, true, &v) == 1);
 		ck_assert(!unlink("f"));
 	}
-	ck_assert_msg(seen[0] > 1 && seen[1] > 1, "%d old, %d new", seen[0], seen[1]);
+	/* How late a commit can begin and still be seen depends on what else the machine does. */
+	ck_assert_msg(seen[0] && seen[1] > 1, "%d old, %d new", seen[0], seen[1]);
 }
 END_TEST
 
