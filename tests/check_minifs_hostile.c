@@ -158,12 +158,14 @@ static void use(const char *path)
 /* The file system below does not matter, and commits are quick in memory. */
 START_TEST(test_images_that_lie)
 {
-	unsigned char *image = (unsigned char *)malloc(IMAGE), *bytes;
+	unsigned char *image, *bytes;
 	uint64_t random = test_seed() + (uint64_t)_i;
 	size_t n;
 
 	if (strcmp(test_fs()->name, "tmpfs") != 0)
 		test_skip("on tmpfs");
+	image = (unsigned char *)malloc(IMAGE);
+	ck_assert_ptr_nonnull(image);
 	make_victim("victim");
 	bytes = (unsigned char *)test_read_file("victim", &n);
 	ck_assert_uint_eq(n, IMAGE);
