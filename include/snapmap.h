@@ -7,6 +7,8 @@
  *
  *   struct snapmap      a read-only snapshot of a file     <snapmap/map.h>
  *   struct snapmap_mut  an editable one, with commit       <snapmap/map_mut.h>
+ *   struct snapmap_segment  memory that files are read into
+ *                       when it is touched                 <snapmap/segment.h>
  *
  * Conventions. Every function that can fail returns 0 (or a count) or a
  * negative errno, and leaves its outputs alone when it fails;
@@ -25,6 +27,7 @@
 #include <snapmap/map.h>
 #include <snapmap/map_mut.h>
 #include <snapmap/probe.h>
+#include <snapmap/segment.h>
 #include <snapmap/types.h>
 
 #endif

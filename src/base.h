@@ -75,6 +75,7 @@ struct stamp {
 
 void stamp_of(const struct stat *st, struct stamp *ret);
 int stamp_take(int fd, const struct fs_traits *fs, bool own_offset, struct stamp *ret);
+int stamp_take_at_rest(int fd, const struct fs_traits *fs, struct stamp *ret);
 void stamp_spoil(struct stamp *stamp);
 bool stamp_is_spoilt(const struct stamp *stamp);
 bool stamp_same(const struct stamp *a, const struct stamp *b);

@@ -24,12 +24,13 @@
 
 static int scan_part(const struct dirty_area *a, int pagemap, size_t start, size_t stop, struct ranges *ret)
 {
+	enum sys_pages which = start < a->file_length ? SYS_PAGES_WRITTEN : SYS_PAGES_WRITTEN_ANONYMOUS;
 	uintptr_t base = (uintptr_t)a->base, at = base + start, end = base + stop;
 	struct snapmap_range runs[BATCH];
 
 	while (at < end) {
 		uintptr_t next = end;
-		int n = sys_pagemap_scan(pagemap, at, end, start >= a->file_length, runs, BATCH, &next);
+		int n = sys_pagemap_scan(pagemap, at, end, which, runs, BATCH, &next);
 
 		if (n < 0)
 			return n;

@@ -19,8 +19,10 @@
 #include "latch.h"
 #include "lease.h"
 #include "overlay.h"
+#include "pager.h"
 
 static atomic_uint generation;
+static atomic_uint depth;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int registered;
 
@@ -31,6 +33,7 @@ static void before(void)
 	rcu_read_unlock();
 	/* First: whoever waits for a grace period holds none of our locks, but may wait for those who want one. */
 	urcu_bp_before_fork();
+	pager_before_fork();
 	lease_before_fork();
 	registry_lock();
 	retire_lock();
@@ -44,6 +47,7 @@ static void after_in_parent(void)
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork();
+	pager_after_fork();
 	urcu_bp_after_fork_parent();
 }
 
@@ -55,6 +59,8 @@ static void after_in_child(void)
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork_in_child();
+	pager_after_fork_in_child();
+	atomic_fetch_add(&depth, 1);
 	urcu_bp_after_fork_child();
 }
 
@@ -69,6 +75,12 @@ static void start_counting(void)
 static void start_early(void)
 {
 	pthread_once(&once, start_counting);
+}
+
+unsigned fork_depth(void)
+{
+	pthread_once(&once, start_counting);
+	return atomic_load(&depth);
 }
 
 int fork_generation(unsigned *ret)

@@ -32,6 +32,10 @@ struct source {
 	const struct fs_traits *fs;
 };
 
+/* map.c. As snapmap_open(); the source is to be closed afterwards, and may be by then. */
+struct snapmap;
+int map_open_source(struct source *source, int dirfd, const char *dir, const struct options *options,
+		    const char *subject, struct snapmap **ret);
 /* map_mut.c. Quiet: would this SNAPMAP_STRATEGY_* work, apart from what is edited? 0, or an errno. */
 struct snapmap_mut;
 int mut_probe(const struct snapmap_mut *map, uint32_t strategy);

@@ -160,9 +160,8 @@ static int map_source(struct source *source, struct source_request *r, const cha
 	return rc;
 }
 
-/* Consumes the source. */
-static int open_source(struct source *source, int dirfd, const char *dir, const struct options *options,
-		       const char *subject, struct snapmap **ret)
+int map_open_source(struct source *source, int dirfd, const char *dir, const struct options *options,
+		    const char *subject, struct snapmap **ret)
 {
 	struct source_request request = {
 		.fd = source->fd,
@@ -186,6 +185,15 @@ static int open_source(struct source *source, int dirfd, const char *dir, const 
 		error_set(rc, "map", NULL);
 	else
 		rc = map_source(source, &request, subject, ret);
+	return rc;
+}
+
+/* Consumes the source. */
+static int open_source(struct source *source, int dirfd, const char *dir, const struct options *options,
+		       const char *subject, struct snapmap **ret)
+{
+	int rc = map_open_source(source, dirfd, dir, options, subject, ret);
+
 	source_close(source);
 	return rc;
 }

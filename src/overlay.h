@@ -68,6 +68,8 @@ static inline bool overlay_is_exclusive(const struct overlay *overlay)
 
 /* fork.c. How often this process, or the one it was forked from, has forked. 0 or -ENOMEM. */
 int fork_generation(unsigned *ret);
+/* fork.c: differs in a child of fork() from what it was in the parent. */
+unsigned fork_depth(void);
 
 /* Takes over the image and the work file, if there is one, also if it fails. */
 int overlay_open(struct image *image, struct spill *spill, bool guarded, struct overlay *ret);

@@ -36,6 +36,11 @@ int sys_fstatat(int dirfd, const char *path, int flags, struct stat *ret);
 int sys_faccessat(int dirfd, const char *path, int mode);
 ssize_t sys_pread(int fd, void *buf, size_t n, uint64_t offset);
 int sys_pread_full(int fd, void *buf, size_t n, uint64_t offset, size_t *ret);
+ssize_t sys_pwrite(int fd, const void *buf, size_t n, uint64_t offset);
+ssize_t sys_read(int fd, void *buf, size_t n);
+ssize_t sys_write(int fd, const void *buf, size_t n);
+int sys_seek_by(int fd, int64_t by, uint64_t *ret);
+int sys_pipe(int ret_fds[2]);
 int sys_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset);
 int sys_ftruncate(int fd, uint64_t size);
 int sys_punch_hole(int fd, uint64_t offset, uint64_t length);
@@ -126,6 +131,7 @@ pid_t sys_gettid(void);
 uid_t sys_geteuid(void);
 gid_t sys_getegid(void);
 void sys_thread_name(const char *name);
+unsigned sys_processors(void);
 int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 
 /* sys_fs.c: file systems */
@@ -175,9 +181,34 @@ void sys_errno_put_back(int kept);
 /* sys_pagemap.c: which pages were written */
 struct snapmap_range;
 int sys_pagemap_open(void);
-int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, bool anonymous, struct snapmap_range *runs,
+/*
+ * What is looked for: pages that are there (or in swap) and
+ *  - that were written, in a private mapping of a file, or in one without a file;
+ *  - that were stored into since sys_userfault_copy(), or were not.
+ */
+enum sys_pages { SYS_PAGES_WRITTEN, SYS_PAGES_WRITTEN_ANONYMOUS, SYS_PAGES_STORED, SYS_PAGES_CLEAN };
+int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, enum sys_pages which, struct snapmap_range *runs,
 		     size_t capacity, uintptr_t *ret_end);
 int sys_pagemap_read(int pagemap, uintptr_t start, uint64_t *entries, size_t count);
+
+/*
+ * sys_userfault.c: page faults that are served by a thread of ours
+ * @tells_stores: sys_pagemap_scan() can tell which pages were stored into since
+ */
+struct sys_userfault {
+	int fd;
+	bool tells_stores, poisons, moves;
+};
+int sys_userfault_open(bool user_only, struct sys_userfault *ret);
+int sys_userfault_register(const struct sys_userfault *u, void *address, size_t length);
+void sys_userfault_unregister(const struct sys_userfault *u, void *address, size_t length);
+int sys_userfault_wait(const struct sys_userfault *u, int other, int ms);
+int sys_userfault_read(const struct sys_userfault *u, void **ret_address);
+int sys_userfault_copy(const struct sys_userfault *u, void *to, const void *from, size_t n, bool tell, size_t *ret);
+int sys_userfault_zero(const struct sys_userfault *u, void *to, size_t n, size_t *ret);
+void sys_userfault_wake(const struct sys_userfault *u, void *address, size_t n);
+int sys_userfault_poison(const struct sys_userfault *u, void *address, size_t n);
+int sys_userfault_move(const struct sys_userfault *u, void *to, void *from, size_t n, size_t *ret);
 
 /* sys_xattr.c: extended attributes and inode flags */
 ssize_t sys_xattr_list(int fd, char *list, size_t size);

@@ -149,6 +149,44 @@ ssize_t sys_pread(int fd, void *buf, size_t n, uint64_t offset)
 	return got < 0 ? -errno : got;
 }
 
+static ssize_t transferred(ssize_t n)
+{
+	return n < 0 ? -errno : n;
+}
+
+ssize_t sys_pwrite(int fd, const void *buf, size_t n, uint64_t offset)
+{
+	return transferred(pwrite(fd, buf, n < TRANSFER_MAX ? n : TRANSFER_MAX, (off_t)offset));
+}
+
+/* What has no offset cannot be asked again: a signal ends the call. */
+ssize_t sys_read(int fd, void *buf, size_t n)
+{
+	return transferred(read(fd, buf, n < TRANSFER_MAX ? n : TRANSFER_MAX));
+}
+
+ssize_t sys_write(int fd, const void *buf, size_t n)
+{
+	return transferred(write(fd, buf, n < TRANSFER_MAX ? n : TRANSFER_MAX));
+}
+
+/* Moves the file's offset, in one step; @ret is where it is then. */
+int sys_seek_by(int fd, int64_t by, uint64_t *ret)
+{
+	off_t at = lseek(fd, (off_t)by, SEEK_CUR);
+
+	if (at < 0)
+		return -errno;
+	*ret = (uint64_t)at;
+	return 0;
+}
+
+/* The first is for reading. */
+int sys_pipe(int ret_fds[2])
+{
+	return pipe2(ret_fds, O_CLOEXEC) ? -errno : 0;
+}
+
 /* Reads @n bytes or up to the end of the file; @ret tells how many. */
 int sys_pread_full(int fd, void *buf, size_t n, uint64_t offset, size_t *ret)
 {

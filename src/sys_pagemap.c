@@ -28,6 +28,7 @@ struct scan_arg {
 };
 
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
+#define CATEGORY_STORED (1u << 1) /* no longer write-protected by userfaultfd */
 #define CATEGORY_FILE (1u << 2)
 #define CATEGORY_PRESENT (1u << 3)
 #define CATEGORY_SWAPPED (1u << 4)
@@ -41,14 +42,22 @@ int sys_pagemap_open(void)
 }
 
 /*
- * Stores the runs of written pages in [start, end) as addresses. Returns the
- * number of runs; @ret_end is where the scan stopped, which is @end unless
- * @capacity was too small. @anonymous: the mapping has no file. -ENOTTY before Linux 6.7.
+ * Stores the runs of such pages in [start, end) as addresses. Returns the number of runs;
+ * @ret_end is where the scan stopped, which is @end unless @capacity was too small.
+ * -ENOTTY before Linux 6.7.
  */
-int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, bool anonymous, struct snapmap_range *runs,
+int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, enum sys_pages which, struct snapmap_range *runs,
 		     size_t capacity, uintptr_t *ret_end)
 {
-	const uint64_t not_written = CATEGORY_FILE | (anonymous ? CATEGORY_PFNZERO : 0);
+	/* Those that the pages must have, and those that they must not have. */
+	static const struct {
+		uint64_t all, none;
+	} categories[] = {
+		[SYS_PAGES_WRITTEN] = {0, CATEGORY_FILE},
+		[SYS_PAGES_WRITTEN_ANONYMOUS] = {0, CATEGORY_FILE | CATEGORY_PFNZERO},
+		[SYS_PAGES_STORED] = {CATEGORY_STORED, 0},
+		[SYS_PAGES_CLEAN] = {0, CATEGORY_STORED},
+	};
 	struct scan_region regions[SCAN_BATCH];
 	struct scan_arg arg = {
 		.size = sizeof(arg),
@@ -56,8 +65,8 @@ int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, bool anonymous
 		.end = end,
 		.vec = (uintptr_t)regions,
 		.vec_len = capacity < SCAN_BATCH ? capacity : SCAN_BATCH,
-		.category_inverted = not_written,
-		.category_mask = not_written,
+		.category_inverted = categories[which].none,
+		.category_mask = categories[which].all | categories[which].none,
 		.category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED,
 		.return_mask = CATEGORY_FILE,
 	};

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -47,6 +48,14 @@ static int create(pthread_t *thread, bool small, void *(*run)(void *arg), void *
 void sys_thread_name(const char *name)
 {
 	prctl(PR_SET_NAME, name);
+}
+
+/* That this process may use. */
+unsigned sys_processors(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
 /* Born with all signals blocked. */

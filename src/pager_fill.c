@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Putting pages in place: the one that was touched, and some that are likely to be
+ * touched soon. Where pages are touched one after the other each fault brings twice as
+ * many as the last one did, for a fault costs far more than a page.
+ *
+ * Whoever waits for a page goes on when it is there, while the pages behind it are still
+ * coming. If they come to a page that is among these, nobody else brings it: it
+ * arrives before a second thread would have it.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "mapping.h"
+#include "pager.h"
+
+#define FIRST 4	  /* pages for a touch anywhere */
+#define MOST 1024 /* pages for a fault */
+#define PIECE 64  /* pages brought at a time, so that others can change what pages show in between */
+#define TRIES 1000
+#define TRY_AGAIN_NS 1000000
+
+/* ---- how many ---- */
+
+static size_t largest(const struct pager_area *a)
+{
+	size_t most = a->limit && a->limit / 8 < MOST ? a->limit / 8 : MOST;
+
+	return most ? most : 1;
+}
+
+/* Under the mutex. */
+static size_t guess(struct pager_area *a, size_t page)
+{
+	size_t most = largest(a), n = FIRST < most ? FIRST : most;
+	struct pager_stream *s = NULL;
+
+	for (unsigned i = 0; !s && i < PAGER_STREAMS; i++)
+		if (a->streams[i].pages && page - a->streams[i].next <= a->streams[i].pages / 4)
+			s = &a->streams[i];
+	if (s)
+		n = s->pages * 2 < most ? s->pages * 2 : most;
+	else
+		s = &a->streams[a->turn++ % PAGER_STREAMS];
+	*s = (struct pager_stream){page + n, n};
+	return n < a->pages - page ? n : a->pages - page;
+}
+
+/* Under the mutex. */
+static bool is_coming(const struct pager_area *a, size_t page)
+{
+	for (const struct pager_window *w = a->windows; w; w = w->next)
+		if (w->first <= page && page < w->end)
+			return true;
+	return false;
+}
+
+static void close_window(struct pager_area *a, struct pager_window *w)
+{
+	struct pager_window **at = &a->windows;
+
+	pthread_mutex_lock(&a->mutex);
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	pthread_mutex_unlock(&a->mutex);
+}
+
+/* ---- one piece ---- */
+
+/* A page that cannot be read: what touches it gets a SIGBUS. */
+static void fail(struct pager_area *a, size_t page, int error)
+{
+	const struct sys_userfault *u = pager_userfault();
+	size_t size = sys_page_size();
+	char *at = a->base + page * size;
+
+	if (a->ops->failed)
+		a->ops->failed(a, error);
+	/* Before Linux 6.6 it is a SIGSEGV. */
+	if (sys_userfault_poison(u, at, size) && sys_protect(at, size, 0))
+		return;
+	sys_userfault_wake(u, at, size);
+}
+
+/*
+ * Under the lock for reading. Returns the pages that are there now, of @n; less only if
+ * @ret_error says why.
+ */
+static size_t put(struct pager_area *a, size_t page, size_t n, const char *from, int *ret_error)
+{
+	const struct sys_userfault *u = pager_userfault();
+	size_t size = sys_page_size(), done = 0, mine = 0, got;
+	int rc = 0;
+
+	for (unsigned tries = 0; done < n && tries < TRIES; tries++) {
+		char *to = a->base + (page + done) * size;
+
+		if (from)
+			rc = sys_userfault_copy(u, to, from + done * size, (n - done) * size, true, &got);
+		else
+			rc = sys_userfault_zero(u, to, (n - done) * size, &got);
+		done += got / size;
+		mine += got / size;
+		if (got)
+			tries = 0;
+		/* Somebody has brought it, or stored there; who waits for it may have come since. */
+		if (rc == -EEXIST) {
+			sys_userfault_wake(u, to, size);
+			done++;
+			tries = 0;
+		} else if (rc == -ENOMEM) {
+			sys_sleep(&(struct timespec){.tv_nsec = TRY_AGAIN_NS});
+		} else if (rc && rc != -EAGAIN) {
+			break;
+		}
+	}
+	*ret_error = done < n ? (rc ? rc : -EAGAIN) : 0;
+	if (from && mine) {
+		atomic_fetch_add(&a->pages_in, mine);
+		pthread_mutex_lock(&a->mutex);
+		pager_note_loaded(a, page, done);
+		pthread_mutex_unlock(&a->mutex);
+	}
+	return done;
+}
+
+/* Has the kernel read it beforehand, so that nobody has to wait for a disk who wants the lock. */
+static int read_before(const char *from, size_t n)
+{
+	uintptr_t start = (uintptr_t)from, end = start + n * sys_page_size();
+
+	start = page_down(start);
+	return sys_populate((const void *)start, page_up(end) - start);
+}
+
+/* Returns the pages that are there now, from @page on; less than 1 only if @ret_error says why. */
+static size_t bring(struct pager_area *a, size_t page, size_t most, int *ret_error)
+{
+	struct pager_bytes b;
+	uint64_t seen;
+	size_t n = 0;
+	bool same;
+
+	*ret_error = 0;
+	do {
+		pthread_rwlock_rdlock(&a->lock);
+		b = a->ops->find(a, page, most < PIECE ? most : PIECE);
+		seen = a->changes;
+		pthread_rwlock_unlock(&a->lock);
+		if (b.from && read_before(b.from, b.pages)) {
+			b.pages = 1;
+			*ret_error = read_before(b.from, 1);
+		}
+		pthread_rwlock_rdlock(&a->lock);
+		same = a->changes == seen;
+		if (same && !*ret_error)
+			n = put(a, page, b.pages, b.from, ret_error);
+		pthread_rwlock_unlock(&a->lock);
+		if (b.held)
+			a->ops->let_go(a, b.held);
+	} while (!same);
+	return n;
+}
+
+/* ---- all of it ---- */
+
+void pager_fill(struct pager_area *a, size_t page, size_t n)
+{
+	struct pager_window w = {.first = page, .end = page + n};
+	int error = 0;
+
+	pthread_mutex_lock(&a->mutex);
+	w.next = a->windows;
+	a->windows = &w;
+	pthread_mutex_unlock(&a->mutex);
+	for (size_t at = page, got; at < w.end && !error; at += got) {
+		got = bring(a, at, w.end - at, &error);
+		/* Only who touches a page is told that it cannot be read. */
+		if (error == -EFAULT)
+			error = -EIO;
+		if (error && error != -ENOENT && error != -ESRCH && at == page && !got)
+			fail(a, page, error);
+	}
+	close_window(a, &w);
+	/* Whoever relied on the window, and is not served, tries again. */
+	if (error)
+		sys_userfault_wake(pager_userfault(), a->base + page * sys_page_size(), n * sys_page_size());
+	if (a->limit)
+		pager_give_back(a);
+}
+
+void pager_serve(struct pager_area *a, size_t page)
+{
+	bool coming;
+	size_t n = 1;
+
+	atomic_fetch_add(&a->faults, 1);
+	pthread_mutex_lock(&a->mutex);
+	coming = is_coming(a, page);
+	if (!coming)
+		n = guess(a, page);
+	pthread_mutex_unlock(&a->mutex);
+	if (!coming)
+		pager_fill(a, page, n);
+}
