@@ -54,17 +54,18 @@ struct pager_stream {
 	size_t next, pages;
 };
 
-/* Pages that a thread is putting in place. */
+/* Pages that a thread is putting in place. @relied_on: somebody has left a page to it. */
 struct pager_window {
 	struct pager_window *next;
 	size_t first, end;
+	bool relied_on;
 };
 
 /* Pages that were put in place, the oldest first. */
 struct pager_run_list {
 	struct pager_loaded {
 		size_t first, pages;
-	} *v;
+	} * v;
 	size_t first, n, capacity; /* a ring */
 };
 

@@ -48,11 +48,11 @@ static size_t guess(struct pager_area *a, size_t page)
 }
 
 /* Under the mutex. */
-static bool is_coming(const struct pager_area *a, size_t page)
+static bool is_coming(struct pager_area *a, size_t page)
 {
-	for (const struct pager_window *w = a->windows; w; w = w->next)
+	for (struct pager_window *w = a->windows; w; w = w->next)
 		if (w->first <= page && page < w->end)
-			return true;
+			return w->relied_on = true;
 	return false;
 }
 
@@ -184,8 +184,11 @@ void pager_fill(struct pager_area *a, size_t page, size_t n)
 			fail(a, page, error);
 	}
 	close_window(a, &w);
-	/* Whoever relied on the window, and is not served, tries again. */
-	if (error)
+	/*
+	 * A page that was left to this window may not have come: something failed, or it had
+	 * come before, and was given back. Who waits for it tries again.
+	 */
+	if (error || w.relied_on)
 		sys_userfault_wake(pager_userfault(), a->base + page * sys_page_size(), n * sys_page_size());
 	if (a->limit)
 		pager_give_back(a);

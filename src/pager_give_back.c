@@ -123,7 +123,8 @@ static void give_back_run(struct pager_area *a, const struct pager_loaded *run, 
 		struct pager_loaded part = {.pages = clean[i].length / size};
 
 		part.first = (clean[i].offset - (uintptr_t)a->base) / size;
-		sys_userfault_move(pager_userfault(), scratch, (char *)(uintptr_t)clean[i].offset, clean[i].length, &got);
+		sys_userfault_move(pager_userfault(), scratch, (char *)(uintptr_t)clean[i].offset, clean[i].length,
+				   &got);
 		atomic_fetch_add(&a->pages_back, look_through(a, &part, scratch, got));
 		sys_drop_private(scratch, PAGER_SCRATCH_PAGES * size);
 	}

@@ -182,8 +182,8 @@ static char *make_scratch(void)
 	size_t n = PAGER_SCRATCH_PAGES * sys_page_size();
 	void *p;
 
-	if (sys_map(NULL, n + sys_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-		    &p))
+	if (sys_map(NULL, n + sys_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0, &p))
 		return NULL;
 	if (sys_not_inherited(p, n + sys_page_size()) || sys_userfault_register(&userfault, p, n)) {
 		sys_unmap(p, n + sys_page_size());

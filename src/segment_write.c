@@ -19,8 +19,8 @@
 #include "sys.h"
 
 #define COULD_NOT "write a segment to"
-#define CHUNK ((size_t)256 << 10)   /* compared at a time */
-#define PIECE ((size_t)16 << 20)    /* written at a time */
+#define CHUNK ((size_t)256 << 10)	 /* compared at a time */
+#define PIECE ((size_t)16 << 20)	 /* written at a time */
 #define WORTH_SHARING ((size_t)64 << 10) /* less would only fragment the file */
 
 /**
@@ -68,7 +68,8 @@ static int write_differing(struct writing *w, const struct segment_snapshot *sna
 		bool differs = got < n || memcmp(ours + at, theirs + at, n - at < page ? n - at : page);
 
 		end = at + page;
-		while (end < n && (got < n || (memcmp(ours + end, theirs + end, n - end < page ? n - end : page) != 0) == differs))
+		while (end < n &&
+		       (got < n || (memcmp(ours + end, theirs + end, n - end < page ? n - end : page) != 0) == differs))
 			end += page;
 		end = end < n ? end : n;
 		if (differs)
@@ -125,8 +126,8 @@ static bool is_same_place(const struct writing *w, const struct segment_snapshot
  * A run of bytes that stand for neighbours, or for nothing. Returns how many are done, less
  * than @n only if there are more of them than one step takes.
  */
-static ssize_t write_run(struct writing *w, struct segment_snapshot *snapshot, uint64_t from, const char *buf,
-			 size_t n, uint64_t offset)
+static ssize_t write_run(struct writing *w, struct segment_snapshot *snapshot, uint64_t from, const char *buf, size_t n,
+			 uint64_t offset)
 {
 	int rc = 0;
 

@@ -28,7 +28,7 @@ static int cut(void *path)
 	return truncate(path, PAGE + 5);
 }
 
-static int delete(void *path)
+static int delete (void *path)
 {
 	return unlink(path);
 }
@@ -58,7 +58,7 @@ START_TEST(test_bytes_are_those_of_the_call)
 	ck_assert(is_filled(base + 9 * PAGE, PAGE, 1, 9 * PAGE));
 	close(fd);
 	alarm(30);
-	ck_assert_int_eq(test_as_user(getuid(), changes[_i / WAYS], (void *)(uintptr_t)"f"), 0);
+	ck_assert_int_eq(test_as_user(getuid(), changes[_i / WAYS], (void *)(uintptr_t) "f"), 0);
 	alarm(0);
 	ck_assert(is_filled(base, SIZE, 1, 0));
 	ck_assert_int_eq(stats_of(s).error, 0);
@@ -69,8 +69,14 @@ END_TEST
 START_TEST(test_any_address_and_offset)
 {
 	static const size_t places[][3] = {
-		{0, 0, SIZE - 1},	   {100, 100, 30 * PAGE}, {7, 0, 30 * PAGE}, {PAGE - 1, 3 * PAGE + 1, 20 * PAGE + 5},
-		{PAGE, 2 * PAGE, 9 * PAGE}, {50, 60, 5 * PAGE},	  {1, 2, 100},	     {PAGE - 1, 5, 2},
+		{0, 0, SIZE - 1},
+		{100, 100, 30 * PAGE},
+		{7, 0, 30 * PAGE},
+		{PAGE - 1, 3 * PAGE + 1, 20 * PAGE + 5},
+		{PAGE, 2 * PAGE, 9 * PAGE},
+		{50, 60, 5 * PAGE},
+		{1, 2, 100},
+		{PAGE - 1, 5, 2},
 	};
 	struct snapmap_segment *s = make_segment(_i, SIZE);
 	char *base = snapmap_segment_base(s), *model = malloc(SIZE), *file = malloc(SIZE);

@@ -25,11 +25,11 @@
 		ck_assert_msg(!ck_rc, "%s = %lld: %s", #call, ck_rc, snapmap_last_error()); \
 	} while (0)
 
-#define ck_is(call, value)                                                                                           \
-	do {                                                                                                         \
-		long long ck_rc = (long long)(call);                                                                 \
-		ck_assert_msg(ck_rc == (long long)(value), "%s = %lld, not %lld: %s", #call, ck_rc, (long long)(value), \
-			      snapmap_last_error());                                                                 \
+#define ck_is(call, value)                                                                          \
+	do {                                                                                        \
+		long long ck_rc = (long long)(call);                                                \
+		ck_assert_msg(ck_rc == (long long)(value), "%s = %lld, not %lld: %s", #call, ck_rc, \
+			      (long long)(value), snapmap_last_error());                            \
 	} while (0)
 
 static inline struct snapmap_segment *make_segment(int way, size_t size)
