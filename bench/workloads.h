@@ -50,6 +50,11 @@
 	WORKLOAD(mounted_flush)      \
 	WORKLOAD(mounted_random)     \
 	WORKLOAD(mounted_copy)       \
+	/* work_segment.c */         \
+	WORKLOAD(segment_read)       \
+	WORKLOAD(segment_touch)      \
+	WORKLOAD(segment_write)      \
+	WORKLOAD(segment_small)      \
 	/* work_image.c */           \
 	WORKLOAD(in_image_clone)     \
 	WORKLOAD(in_image_map)       \

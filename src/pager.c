@@ -149,16 +149,17 @@ void pager_set_limit(struct pager_area *a, size_t limit)
 	const size_t page = sys_page_size();
 	struct ranges clean = {0};
 	uintptr_t base = (uintptr_t)a->base;
+	bool first;
 
 	pthread_mutex_lock(&a->mutex);
-	if (!limit || !a->limit) {
+	first = limit && !a->limit;
+	if (!limit || first)
 		a->loaded.n = a->loaded.first = a->loaded_pages = 0;
-		if (limit && pager_userfault()->tells_stores &&
-		    !scan(base, base, base + a->pages * page, SYS_PAGES_CLEAN, &clean))
-			for (size_t i = 0; i < clean.n; i++)
-				pager_note_loaded(a, clean.v[i].offset / page, clean.v[i].length / page);
-	}
 	a->limit = limit;
+	if (first && pager_userfault()->tells_stores &&
+	    !scan(base, base, base + a->pages * page, SYS_PAGES_CLEAN, &clean))
+		for (size_t i = 0; i < clean.n; i++)
+			pager_note_loaded(a, (size_t)clean.v[i].offset / page, (size_t)clean.v[i].length / page);
 	pthread_mutex_unlock(&a->mutex);
 	ranges_free(&clean);
 	pager_give_back(a);

@@ -231,14 +231,23 @@ size_t snapmap_segment_size(const struct snapmap_segment *s)
 	return s->size;
 }
 
+static bool is_within(const struct snapmap_segment *s, const void *buf, size_t n)
+{
+	size_t at = (size_t)((const char *)buf - s->base);
+
+	return at <= s->size && n <= s->size - at;
+}
+
+bool segment_has(const struct snapmap_segment *s, const void *buf, size_t n)
+{
+	return is_within(s, buf, n) && !is_child(s);
+}
+
 int segment_check(const struct snapmap_segment *s, const void *buf, size_t n, const char *what)
 {
-	size_t at;
-
 	if (!s)
 		return error_set(-EINVAL, what, "the segment must not be NULL");
-	at = (size_t)((const char *)buf - s->base);
-	if (at > s->size || n > s->size - at)
+	if (!is_within(s, buf, n))
 		return error_set(-EFAULT, what, "the range must lie within the segment");
 	if (is_child(s))
 		return error_set(-ESTALE, what, "it is that of the parent: a child of fork() makes its own");

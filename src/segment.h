@@ -83,6 +83,8 @@ struct snapmap_segment {
 void segment_lock(struct snapmap_segment *segment);
 /* Also closes the snapshots that no page stands for any more. */
 void segment_unlock(struct snapmap_segment *segment);
+/* Whether the range lies in it, and it is this process's own. */
+bool segment_has(const struct snapmap_segment *segment, const void *buf, size_t n);
 /* -EFAULT, -EINVAL, -ESTALE, with the error sentence. */
 int segment_check(const struct snapmap_segment *segment, const void *buf, size_t n, const char *what);
 /* Under the lock, whole pages: they stand for @snapshot from @offset on, or for nothing and are zeros. Quiet. */

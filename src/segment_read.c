@@ -37,6 +37,12 @@ static void find_whole_pages(struct reading *r)
 
 /* ---- at once ---- */
 
+static void note_plain(struct snapmap_segment *s, size_t n)
+{
+	atomic_fetch_add_explicit(&s->bytes_read, n, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->reads_plain, 1, memory_order_relaxed);
+}
+
 /* As pread(2), but any number of bytes. */
 static ssize_t read_plainly(const struct reading *r)
 {
@@ -53,8 +59,7 @@ static ssize_t read_plainly(const struct reading *r)
 			break;
 		done += (size_t)n;
 	}
-	r->segment->bytes_read += done;
-	r->segment->reads_plain++;
+	note_plain(r->segment, done);
 	return (ssize_t)done;
 }
 
@@ -176,10 +181,25 @@ static void begin(int fd)
 	error_begin(subject);
 }
 
+/* Whether it is a read of some bytes, which the kernel says all about. */
+static bool is_small(const struct snapmap_segment *s, const void *buf, size_t n)
+{
+	return s && n && n < SNAPMAP_SEGMENT_DEFERS && segment_has(s, buf, n);
+}
+
 ssize_t snapmap_segment_pread(struct snapmap_segment *s, int fd, void *buf, size_t n, int64_t offset)
 {
+	ssize_t got;
 	int rc;
 
+	if (is_small(s, buf, n)) {
+		segment_load(s, buf, n);
+		got = sys_pread(fd, buf, n, (uint64_t)offset);
+		if (got >= 0) {
+			note_plain(s, (size_t)got);
+			return got;
+		}
+	}
 	begin(fd);
 	rc = check(s, fd, buf, n, COULD_NOT);
 	if (rc)
@@ -213,8 +233,7 @@ ssize_t snapmap_segment_read(struct snapmap_segment *s, int fd, void *buf, size_
 		got = sys_read(fd, buf, n);
 		if (got < 0)
 			return error_set((int)got, COULD_NOT, NULL);
-		s->bytes_read += (uint64_t)got;
-		s->reads_plain++;
+		note_plain(s, (size_t)got);
 		return got;
 	}
 	got = do_read(s, fd, buf, n, at - n);

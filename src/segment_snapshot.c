@@ -85,17 +85,15 @@ static struct segment_snapshot *share(struct snapmap_segment *s, int fd, const s
 /* ---- a new one ---- */
 
 /* Of a file that a lease was just taken on. The source is closed by then: @fd is the caller's. */
-static int open_leased(struct snapmap_segment *s, int fd, struct source *source, struct segment_snapshot *snapshot)
+static int open_leased(struct snapmap_segment *s, int fd, struct source *source, int dirfd,
+		       struct segment_snapshot *snapshot)
 {
 	struct options o = s->options;
-	struct place place = {.dirfd = -1, .link_dirfd = -1};
 	int rc;
 
 	o.source = SNAPMAP_SOURCE_LEASE;
 	o.flags = 0;
-	place_find_fd(source->fd, &place);
-	rc = map_open_source(source, place.dirfd, NULL, &o, "a file", &snapshot->map);
-	place_close(&place);
+	rc = map_open_source(source, dirfd, NULL, &o, "a file", &snapshot->map);
 	if (rc)
 		return rc;
 	snapshot->data = (const char *)snapmap_data(snapshot->map);
@@ -134,14 +132,14 @@ static int keep_image(struct snapmap_segment *s, struct source *source, const st
 	return 0;
 }
 
-static int open_image(struct snapmap_segment *s, struct source *source, uint32_t by, struct segment_snapshot *snapshot)
+static int open_image(struct snapmap_segment *s, struct source *source, int dirfd, uint32_t by,
+		      struct segment_snapshot *snapshot)
 {
-	struct place place = {.dirfd = -1, .link_dirfd = -1};
 	struct options o = s->options;
 	struct source_request request = {
 		.fd = source->fd,
 		.own_offset = source->own_offset,
-		.dirfd = -1,
+		.dirfd = dirfd,
 		.st = &source->st,
 		.looked_at = source->looked_at,
 		.verity = source->verity,
@@ -156,10 +154,7 @@ static int open_image(struct snapmap_segment *s, struct source *source, uint32_t
 
 	o.source = by;
 	o.flags = 0;
-	place_find_fd(source->fd, &place);
-	request.dirfd = place.dirfd;
 	rc = journal_image_open(&request, &image);
-	place_close(&place);
 	return rc ? rc : keep_image(s, source, &image, snapshot);
 }
 
@@ -167,20 +162,21 @@ static int open_image(struct snapmap_segment *s, struct source *source, uint32_t
 static int open_by_any(struct snapmap_segment *s, int fd, struct source *source, struct segment_snapshot *snapshot)
 {
 	static const uint32_t sources[] = {SNAPMAP_SOURCE_IMMUTABLE, SNAPMAP_SOURCE_LEASE, SNAPMAP_SOURCE_REFLINK};
+	struct place place = {.dirfd = -1, .link_dirfd = -1};
 	int rc = -EOPNOTSUPP;
 
+	place_find_fd(source->fd, &place);
 	for (size_t i = 0; rc && i < sizeof(sources) / sizeof(sources[0]); i++) {
 		uint32_t by = sources[i];
 
 		if ((s->options.source && s->options.source != by) || (by == SNAPMAP_SOURCE_LEASE && !s->paged))
 			continue;
-		if (source->fd < 0)
-			return -EAGAIN;
-		rc = by == SNAPMAP_SOURCE_LEASE ? open_leased(s, fd, source, snapshot)
-						: open_image(s, source, by, snapshot);
-		if (rc == -ECANCELED)
+		if (rc == -ECANCELED || source->fd < 0)
 			break;
+		rc = by == SNAPMAP_SOURCE_LEASE ? open_leased(s, fd, source, place.dirfd, snapshot)
+						: open_image(s, source, place.dirfd, by, snapshot);
 	}
+	place_close(&place);
 	return rc;
 }
 

@@ -51,7 +51,8 @@ static int write_memory(struct writing *w, const char *from, size_t n, uint64_t 
 
 	if (!rc)
 		w->segment->bytes_written += n;
-	return rc;
+	/* The memory is there; but the page that was to be in it is not. */
+	return rc == -EFAULT ? -EIO : rc;
 }
 
 /* Both are read, and pages that differ are written. */

@@ -450,6 +450,77 @@ START_TEST(test_lease_breaks_during_eio)
 }
 END_TEST
 
+/* ---- a segment ---- */
+
+static sigjmp_buf after_signal;
+
+static void come_back(int signal)
+{
+	siglongjmp(after_signal, signal);
+}
+
+/* The signal that touching it raises in this process, or 0. */
+static int signal_of(const void *p)
+{
+	struct sigaction act = {.sa_handler = come_back}, before[2];
+	int got;
+
+	sigaction(SIGBUS, &act, &before[0]);
+	sigaction(SIGSEGV, &act, &before[1]);
+	got = sigsetjmp(after_signal, 1);
+	if (!got)
+		(void)*(const volatile char *)p;
+	sigaction(SIGBUS, &before[0], NULL);
+	sigaction(SIGSEGV, &before[1], NULL);
+	return got;
+}
+
+/* All of the file is read, and then the disk goes bad, or the lease is lost. */
+START_TEST(test_eio_in_a_segment)
+{
+	const struct storage *s = &storages[1 + _i / 2];
+	struct snapmap_segment_stats st;
+	struct snapmap_segment *segment;
+	bool lost = _i % 2;
+	char *base;
+	int fd, out;
+
+	need_storage(s);
+	ck_assert_ok(snapmap_segment_create(SIZE, NULL, &segment));
+	base = (char *)snapmap_segment_base(segment);
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	out = open("below/out", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_eq(snapmap_segment_pread(segment, fd, base, SIZE, 0), SIZE);
+	ck_assert_ok(snapmap_segment_get_stats(segment, &st));
+	ck_assert(st.way == SNAPMAP_SEGMENT_PAGER && st.reads_deferred == 1);
+	/* Far away from the bad ones, for the kernel drops only large pieces as a whole. */
+	ck_assert(page_is(base + good[1], bytes + good[1]));
+	switch_eio(true);
+	ck_assert(!fsync(fd) && !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	if (lost)
+		change_file();
+	for (size_t i = 0; i < N; i++) {
+		ck_assert_int_eq(signal_of(base + bad[i]), SIGBUS);
+		ck_assert(write(out, base + bad[i], PAGE) < 0 && errno == EFAULT);
+		ck_assert(lost || page_is(base + good[i], bytes + good[i]));
+	}
+	ck_assert_ok(snapmap_segment_get_stats(segment, &st));
+	ck_assert_int_lt(st.error, 0);
+	ck_assert_int_eq(snapmap_segment_pwrite(segment, out, base + bad[0], PAGE, 0), -EIO);
+	/* A page that was there stays, and reading again mends the others. */
+	ck_assert(page_is(base + good[1], bytes + good[1]));
+	switch_eio(false);
+	if (lost)
+		memset(bytes, 0, PAGE);
+	ck_assert_int_eq(snapmap_segment_pread(segment, fd, base, SIZE, 0), SIZE);
+	ck_assert(!memcmp(base, bytes, SIZE));
+	close(fd);
+	close(out);
+	snapmap_segment_destroy(segment);
+	tear_down();
+}
+END_TEST
+
 static void *read_during_commit(void *arg)
 {
 	struct reader *r = (struct reader *)arg;
@@ -505,6 +576,7 @@ Suite *test_suite(void)
 	tcase_add_loop_test(tc, test_eio, 0, 3 * STORAGES);
 	tcase_add_loop_test(tc, test_eio_without_guard, 0, 2 * STORAGES);
 	tcase_add_loop_test(tc, test_eio_within_the_library, 0, 2 * STORAGES);
+	tcase_add_loop_test(tc, test_eio_in_a_segment, 0, 2 * (STORAGES - 1));
 	tcase_add_loop_test(tc, test_eio_during_commit, 0, 2);
 	tcase_add_loop_test(tc, test_lease_breaks_after_eio, 0, 3);
 	tcase_add_loop_test(tc, test_lease_breaks_during_eio, 0, 3);
