@@ -13,6 +13,7 @@
 #include "commit.h"
 #include "handle.h"
 #include "journal.h"
+#include "map_paged.h"
 #include "publish.h"
 #include "strategy.h"
 #include "sys.h"
@@ -22,7 +23,10 @@
 
 #define OPEN_TRIES 16
 
-/* @view: whose memory it is; then there are no overlay and no target. NULL: our own. */
+/*
+ * @view: whose memory it is; then there is no overlay, and a target only if it is paged, that
+ * is, will be our own as soon as an image is needed. NULL: our own.
+ */
 struct snapmap_mut {
 	struct edited_view *view;
 	struct overlay overlay;
@@ -31,7 +35,28 @@ struct snapmap_mut {
 	char subject[]; /* what errors call the file */
 };
 
-static const char in_child[] = "a handle with SNAPMAP_SPILL belongs to the process that opened it, not to its children";
+static const char in_child[] = "the handle belongs to the process that opened it, not to its children";
+
+static bool is_foreign(const struct snapmap_mut *map)
+{
+	return spill_is_foreign(map->overlay.spill) || (paged_is(map->view) && paged_is_foreign(map->view));
+}
+
+/* From here on it has an image. */
+static int make_own(struct snapmap_mut *map)
+{
+	struct overlay overlay;
+	int rc;
+
+	if (!paged_is(map->view))
+		return 0;
+	rc = paged_become(map->view, map->target.fd, map->target.fs, &map->target.place, &overlay);
+	if (rc)
+		return rc;
+	map->overlay = overlay;
+	map->view = NULL;
+	return 0;
+}
 
 static const struct place nowhere = {.dirfd = -1, .link_dirfd = -1};
 
@@ -72,6 +97,26 @@ static bool has_lost_name(const struct place *place, const struct stat *st)
 	return place->dirfd >= 0 && (place_stat(place, &now) || now.st_dev != st->st_dev || now.st_ino != st->st_ino);
 }
 
+/* Takes over the target, but only if it succeeds. */
+static int make_paged(const struct source *source, struct target *target, const struct options *options,
+		      const char *subject, struct snapmap_mut **ret)
+{
+	size_t n = strlen(subject) + 1;
+	struct snapmap_mut *map = (struct snapmap_mut *)calloc(1, sizeof(*map) + n);
+	int rc = map ? 0 : error_set(-ENOMEM, "open", NULL);
+
+	if (!rc)
+		rc = paged_open(source, &target->place, options, subject, &target->stamp, &map->view);
+	if (rc) {
+		free(map);
+		return rc;
+	}
+	map->target = *target;
+	memcpy(map->subject, subject, n);
+	*ret = map;
+	return 0;
+}
+
 /* Takes over source and place, also if it fails. -ESTALE: the name went to another file. */
 static int open_source(struct source *source, struct place *place, const struct options *options, const char *subject,
 		       struct snapmap_mut **ret)
@@ -94,6 +139,15 @@ static int open_source(struct source *source, struct place *place, const struct 
 
 	if (rc)
 		error_set(rc, "map", NULL);
+	if (!rc && (options->source == SNAPMAP_SOURCE_LEASE || paged_is_best(source, place, options))) {
+		rc = make_paged(source, &target, options, subject, ret);
+		if (!rc)
+			return 0;
+		if (options->source != SNAPMAP_SOURCE_LEASE) {
+			error_begin(subject);
+			rc = 0;
+		}
+	}
 	if (!rc && (options->flags & SNAPMAP_SPILL)) {
 		rc = spill_find_home(place->dirfd, options->tmpdir, &source->st, &home);
 		request.dirfd = home.fd;
@@ -376,6 +430,10 @@ int snapmap_mut_get_info(const struct snapmap_mut *map, struct snapmap_info *ret
 	error_begin(map ? map->subject : "(null)");
 	if (!map || !ret)
 		return error_set(-EINVAL, "describe", "handle and result must not be NULL");
+	if (paged_is(map->view)) {
+		paged_get_info(map->view, ret);
+		return 0;
+	}
 	if (map->view) {
 		*ret = map->view->view.info;
 		ret->error = map->view->view.ops->error(&map->view->view);
@@ -402,23 +460,26 @@ int snapmap_mut_prefault(const struct snapmap_mut *map, uint64_t offset, uint64_
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "prefault", "handle must not be NULL");
+	if (is_foreign(map))
+		return error_set(-ESTALE, "prefault a range of", in_child);
 	if (map->view)
 		return mapping_prefault(&map->view->view.mapping, map->view->view.size, offset, length);
-	if (spill_is_foreign(map->overlay.spill))
-		return error_set(-ESTALE, "prefault a range of", in_child);
 	return mapping_prefault(&map->overlay.mapping, map->overlay.size, offset, length);
 }
 
 int snapmap_mut_resize(struct snapmap_mut *map, size_t size)
 {
+	int rc;
+
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "resize", "handle must not be NULL");
-	if (map->view)
-		return map->view->edit->resize(map->view, size);
-	if (spill_is_foreign(map->overlay.spill))
+	if (is_foreign(map))
 		return error_set(-ESTALE, "resize", in_child);
-	return overlay_resize(&map->overlay, size);
+	if (!paged_is(map->view))
+		return map->view ? map->view->edit->resize(map->view, size) : overlay_resize(&map->overlay, size);
+	rc = make_own(map);
+	return rc ? rc : overlay_resize(&map->overlay, size);
 }
 
 ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *ranges, size_t capacity)
@@ -430,7 +491,7 @@ ssize_t snapmap_mut_dirty(const struct snapmap_mut *map, struct snapmap_range *r
 	error_begin(map ? map->subject : "(null)");
 	if (!map || (!ranges && capacity))
 		return error_set(-EINVAL, "list the edits of", "handle and array must not be NULL");
-	if (spill_is_foreign(map->overlay.spill))
+	if (is_foreign(map))
 		return error_set(-ESTALE, "list the edits of", in_child);
 	rc = map->view ? map->view->edit->dirty(map->view, &dirty) : overlay_dirty(&map->overlay, &dirty);
 	if (rc)
@@ -457,10 +518,10 @@ int snapmap_mut_rollback(struct snapmap_mut *map)
 	error_begin(map ? map->subject : "(null)");
 	if (!map)
 		return error_set(-EINVAL, "roll back", "handle must not be NULL");
+	if (is_foreign(map))
+		return error_set(-ESTALE, "roll back", in_child);
 	if (map->view)
 		return map->view->edit->rollback(map->view);
-	if (spill_is_foreign(map->overlay.spill))
-		return error_set(-ESTALE, "roll back", in_child);
 	rc = make_whole(map);
 	return rc ? rc : overlay_rollback(&map->overlay);
 }
@@ -472,7 +533,7 @@ static int commit_options_read(const struct snapmap_mut *map, const struct snapm
 	*ret_flags = *ret_strategy = 0;
 	if (!map)
 		return error_set(-EINVAL, "commit", "handle must not be NULL");
-	if (spill_is_foreign(map->overlay.spill))
+	if (is_foreign(map))
 		return error_set(-ESTALE, "commit", in_child);
 	if (!o)
 		return 0;
@@ -489,6 +550,10 @@ static int commit_options_read(const struct snapmap_mut *map, const struct snapm
 
 static int run_commit(struct snapmap_mut *map, uint32_t flags, uint32_t strategy, bool closing)
 {
+	int rc = make_own(map);
+
+	if (rc)
+		return rc;
 	return map->view ? map->view->edit->commit(map->view, flags, strategy)
 			 : commit_run(&map->overlay, &map->target, flags, strategy, closing);
 }
@@ -530,11 +595,14 @@ int snapmap_mut_link(struct snapmap_mut *map, const char *path, const struct sna
 		return rc;
 	if (!path)
 		return error_set(-EINVAL, "save", "path must not be NULL");
-	if (map->view)
+	if (map->view && !paged_is(map->view))
 		return error_set(-EOPNOTSUPP, "save elsewhere",
 				 "it is a file in an image: clone it there with minifs_clone, and edit the clone");
 	if (strategy != SNAPMAP_STRATEGY_AUTO && strategy != SNAPMAP_STRATEGY_REPLACE)
 		return error_set(-EINVAL, "save", "a new file can only be made with the strategy replace");
+	rc = make_own(map);
+	if (rc)
+		return rc;
 	error_begin(path);
 	return commit_link(&map->overlay, &map->target, path, flags);
 }
@@ -571,7 +639,11 @@ void snapmap_mut_close(struct snapmap_mut *map)
 	if (!map)
 		return;
 	if (map->view) {
+		bool paged = paged_is(map->view);
+
 		map->view->view.ops->close(&map->view->view);
+		if (paged)
+			target_close(&map->target);
 	} else {
 		overlay_close(&map->overlay);
 		target_close(&map->target);

@@ -99,15 +99,17 @@ static void take_memory(struct minifs *fs)
 	fs->store.size = snapmap_mut_size(fs->mut);
 }
 
+/* Inherited, for then it has an image from the beginning, which files are mapped from. */
 static int open_snapshot(struct minifs *fs)
 {
+	const struct snapmap_options imaged = {.size = sizeof(imaged), .flags = SNAPMAP_INHERIT};
 	const char *why;
 	int rc = lock_image(fs->path, &fs->lock_fd);
 
 	if (!rc)
 		rc = note_real_path(fs);
 	if (!rc)
-		rc = snapmap_mut_open(fs->path, NULL, &fs->mut);
+		rc = snapmap_mut_open(fs->path, &imaged, &fs->mut);
 	if (rc)
 		return rc;
 	error_begin(fs->path);

@@ -186,7 +186,12 @@ int sys_pagemap_open(void);
  *  - that were written, in a private mapping of a file, or in one without a file;
  *  - that were stored into since sys_userfault_copy(), or were not.
  */
-enum sys_pages { SYS_PAGES_WRITTEN, SYS_PAGES_WRITTEN_ANONYMOUS, SYS_PAGES_STORED, SYS_PAGES_CLEAN };
+enum sys_pages {
+	SYS_PAGES_WRITTEN,
+	SYS_PAGES_WRITTEN_ANONYMOUS,
+	SYS_PAGES_STORED,
+	SYS_PAGES_CLEAN
+};
 int sys_pagemap_scan(int pagemap, uintptr_t start, uintptr_t end, enum sys_pages which, struct snapmap_range *runs,
 		     size_t capacity, uintptr_t *ret_end);
 int sys_pagemap_read(int pagemap, uintptr_t start, uint64_t *entries, size_t count);

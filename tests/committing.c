@@ -39,13 +39,23 @@ static const struct way ways[WAYS] = {
 	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_REPLACE, true, 0},
 	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, false, 0},
 	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_EXCHANGE, true, 0},
+	{SNAPMAP_SOURCE_LEASE, SNAPMAP_STRATEGY_AUTO, false, 0},
+	{SNAPMAP_SOURCE_LEASE, SNAPMAP_STRATEGY_AUTO, true, 0},
 };
 /* clang-format on */
+
+/* Whether this user may serve the page faults of a handle by lease, on this row. */
+static bool pages_by_lease(void)
+{
+	return test_is_root() && strncmp(test_fs()->name, "overlay", 7) != 0 && strcmp(test_fs()->name, "fuse") != 0;
+}
 
 const struct way *way_at(int i)
 {
 	const struct way *w = &ways[i];
 
+	if (w->source == SNAPMAP_SOURCE_LEASE)
+		return pages_by_lease() ? w : NULL;
 	/* Without reflinks all that is left is a copy that replaces, which is the automatic choice too. */
 	if (!test_fs()->reflink && w->source != SNAPMAP_SOURCE_AUTO)
 		return NULL;
@@ -76,8 +86,14 @@ struct snapmap_mut *way_open(const struct way *way, const char *path)
 {
 	struct snapmap_options o = {.size = sizeof(o), .flags = way->flags, .source = way->source};
 	struct snapmap_mut *map;
+	int rc = snapmap_mut_open(path, &o, &map);
 
-	ck_ok(snapmap_mut_open(path, &o, &map));
+	/* Empty files, those that others may write to, and the like cannot be leased. */
+	if (rc && way->source == SNAPMAP_SOURCE_LEASE) {
+		o.source = SNAPMAP_SOURCE_AUTO;
+		rc = snapmap_mut_open(path, &o, &map);
+	}
+	ck_ok(rc);
 	return map;
 }
 

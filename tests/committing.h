@@ -47,7 +47,7 @@ struct way {
  * Each test that is to hold for all ways runs WAYS times (tcase_add_loop_test),
  * and asks way_at(_i) for its way: NULL if that does not work on this row.
  */
-#define WAYS 16
+#define WAYS 18
 const struct way *way_at(int i);
 /* As test_skip(), but counts all ways as one. */
 #define skip_all_ways(...)                           \
