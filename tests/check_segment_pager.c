@@ -37,7 +37,8 @@ START_TEST(test_who_gets_which_way)
 	if (test_is_root())
 		ck_assert(is_paged(s));
 	else if (access("/proc/sys/vm/unprivileged_userfaultfd", R_OK) == 0)
-		ck_assert(!is_paged(s) || test_hash_file("/proc/sys/vm/unprivileged_userfaultfd") == test_hash("1\n", 2));
+		ck_assert(!is_paged(s) ||
+			  test_hash_file("/proc/sys/vm/unprivileged_userfaultfd") == test_hash("1\n", 2));
 	ck_assert(!is_paged(inherit));
 	snapmap_segment_destroy(s);
 	snapmap_segment_destroy(inherit);
