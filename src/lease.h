@@ -173,6 +173,8 @@ void lease_lose(struct live *live, int error);
 pid_t lease_watch_enter(void);
 void lease_watch_entered(void);
 void lease_watch_leave(void);
+/* Keeps the threads there for leases to come, until lease_watch_leave(). 0 or a negative errno. */
+int lease_watch_stay(void);
 unsigned lease_watch_users(void);
 void lease_watch_lock(void);
 void lease_watch_unlock(void);

@@ -357,6 +357,16 @@ pid_t lease_watch_enter(void)
 	return id;
 }
 
+int lease_watch_stay(void)
+{
+	pid_t owner = lease_watch_enter();
+
+	if (owner < 0)
+		return owner;
+	lease_watch_entered();
+	return 0;
+}
+
 void lease_watch_leave(void)
 {
 	if (atomic_fetch_sub(&users, 1) != 1 || !atomic_load(&sleeps))

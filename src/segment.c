@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 
 #include "dirty.h"
+#include "lease.h"
 #include "overlay.h"
 #include "sys.h"
 
@@ -157,6 +158,8 @@ static int start_pager(struct snapmap_segment *s)
 	s->area.pages = s->span / sys_page_size();
 	rc = pager_add(&s->area);
 	s->paged = !rc;
+	/* Starting them takes longer than a read. */
+	s->watched = s->paged && !lease_watch_stay();
 	return rc == -EPERM || rc == -ENOSYS || rc == -EINVAL ? 0 : rc;
 }
 
@@ -218,6 +221,8 @@ void snapmap_segment_destroy(struct snapmap_segment *s)
 		sys_unmap(s->base, s->span);
 	cds_list_for_each_entry_safe (snapshot, next, &s->snapshots, node)
 		segment_snapshot_put(snapshot);
+	if (s->watched && !child)
+		lease_watch_leave();
 	free_segment(s);
 }
 

@@ -52,6 +52,7 @@ struct segment_snapshot {
  * struct snapmap_segment
  * @area: its memory, for the pager
  * @paged: the pager serves it
+ * @watched: the threads that serve breaks of leases are kept for it
  * @base, @size, @span: its memory
  * @depth: fork_depth() when it was made
  * @options: how snapshots are to be made; @tmpdir is its own
@@ -62,7 +63,7 @@ struct segment_snapshot {
  */
 struct snapmap_segment {
 	struct pager_area area;
-	bool paged;
+	bool paged, watched;
 	char *base;
 	size_t size, span;
 	unsigned depth;
