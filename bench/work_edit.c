@@ -48,11 +48,18 @@ static int timed(void *state, int (*edit)(const struct state *s), double *ret)
 
 /* ---- the library ---- */
 
+static int open_by_library(const struct state *s, struct snapmap_mut **ret)
+{
+	struct snapmap_options options = {.size = sizeof(options), .source = s->job->contender->source};
+
+	return snapmap_mut_open(s->job->path, &options, ret);
+}
+
 static int edit_by_library(const struct state *s)
 {
 	struct snapmap_commit_options options = {.size = sizeof(options), .strategy = s->job->contender->strategy};
 	struct snapmap_mut *map;
-	int rc = snapmap_mut_open(s->job->path, NULL, &map);
+	int rc = open_by_library(s, &map);
 
 	if (rc)
 		return rc;
@@ -68,7 +75,46 @@ static int run_library(void *state, double *ret)
 	return timed(state, edit_by_library, ret);
 }
 
+/* The edits are given up. */
+static int try_by_library(const struct state *s)
+{
+	struct snapmap_mut *map;
+	int rc = open_by_library(s, &map);
+
+	if (rc)
+		return rc;
+	pages_edit((char *)snapmap_mut_data(map), s->pages, s->job->count, s->random);
+	snapmap_mut_close(map);
+	return 0;
+}
+
+static int run_trial(void *state, double *ret)
+{
+	return timed(state, try_by_library, ret);
+}
+
 /* ---- by system calls ---- */
+
+static int try_by_mapping(const struct state *s)
+{
+	int fd = bare_check(open(s->job->path, O_RDONLY | O_CLOEXEC)), rc;
+	char *base;
+
+	if (fd < 0)
+		return fd;
+	rc = bare_map(fd, s->job->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, &base);
+	if (!rc) {
+		pages_edit(base, s->pages, s->job->count, s->random);
+		munmap(base, s->job->size);
+	}
+	close(fd);
+	return rc;
+}
+
+static int run_mapping(void *state, double *ret)
+{
+	return timed(state, try_by_mapping, ret);
+}
 
 static int change(const struct state *s, int fd)
 {
@@ -244,6 +290,45 @@ const struct workload edit_size = {
 	.count = 16,
 	.own_files = true,
 	.settle = true,
+};
+
+/* ---- by source ---- */
+
+#define BY_SOURCE(run_it)                                                                                        \
+	{"snapmap", true, NULL, RUN(run_it)}, {"snapmap, lease", true, NULL, SNAPMAP_SOURCE_LEASE, RUN(run_it)}, \
+		{"snapmap, reflink", true, NULL, SNAPMAP_SOURCE_REFLINK, RUN(run_it)},                           \
+	{                                                                                                        \
+		"snapmap, copy", true, NULL, SNAPMAP_SOURCE_COPY, RUN(run_it)                                    \
+	}
+
+static const struct contender sources[] = {BY_SOURCE(run_library),
+					   {"write temporary, fsync, rename", false, NULL, RUN(run_writing)}};
+static const struct contender trials[] = {BY_SOURCE(run_trial),
+					  {"open, private mmap", false, "others change its bytes", RUN(run_mapping)}};
+
+const struct workload edit_source = {
+	.id = "edit-source",
+	.title = "Edit 16 pages, from one source or another, by size",
+	.description = "As edit-dirty. A lease needs the right to serve page faults of the kernel.",
+	.group = "Edit",
+	.axis = AXIS_SIZE,
+	POINTS(sizes),
+	CONTENDERS(sources),
+	.count = 16,
+	.own_files = true,
+	.settle = true,
+};
+
+const struct workload edit_trial = {
+	.id = "edit-trial",
+	.title = "Edit 16 pages and give the edits up, by size",
+	.description = "Opens the file, changes a word in 16 pages all over it, and closes without a commit.",
+	.group = "Edit",
+	.axis = AXIS_SIZE,
+	POINTS(sizes),
+	CONTENDERS(trials),
+	.count = 16,
+	.own_files = true,
 };
 
 /* ---- against the bare calls ---- */

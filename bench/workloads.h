@@ -20,6 +20,8 @@
 	/* work_edit.c */            \
 	WORKLOAD(edit_dirty)         \
 	WORKLOAD(edit_size)          \
+	WORKLOAD(edit_source)        \
+	WORKLOAD(edit_trial)         \
 	/* work_commit.c */          \
 	WORKLOAD(commit_dirty)       \
 	WORKLOAD(commit_size)        \

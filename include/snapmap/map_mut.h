@@ -222,7 +222,7 @@ int snapmap_mut_rollback(struct snapmap_mut *map);
  * -ENOENT if the handle has no name to commit to;
  * -EIO if bytes of the handle were lost (snapmap_info.error): the file is untouched;
  * -EINVAL for a NULL handle, unknown flags or strategy, wrong options size;
- * -ESTALE for a handle with SNAPMAP_SPILL in a child of fork();
+ * -ESTALE for a handle with SNAPMAP_SPILL, or by SNAPMAP_SOURCE_LEASE, in a child of fork();
  * -ENOSPC, -EDQUOT, -EMFILE, -ENOMEM, -EIO.
  */
 int snapmap_mut_commit(struct snapmap_mut *map, const struct snapmap_commit_options *options);

@@ -59,6 +59,16 @@ struct snapmap_range {
  * below erofs and squashfs. REFLINK shares the file's extents, COPY copies its
  * bytes. The others are not built in, but for EXCLUSIVE:
  *
+ * LEASE maps the file itself as well, of whoever owns it, until somebody opens it for
+ * writing. A struct snapmap_mut by LEASE has its pages filled from there by threads of the
+ * library (userfaultfd; CAP_SYS_PTRACE or vm.unprivileged_userfaultfd, Linux 6.7): O(1) at
+ * open. The image, by reflink or copy, is made when one is needed: by the first commit,
+ * resize or link, after which snapmap_info.source tells it. Not with SNAPMAP_INHERIT,
+ * SNAPMAP_GUARD, SNAPMAP_SPILL or SNAPMAP_POPULATE (-EOPNOTSUPP). Until there is an image a
+ * child of fork() does not have the memory (SIGSEGV there, and every call but close is
+ * -ESTALE), and a page that cannot be read is a SIGBUS. It is the automatic choice for files
+ * of 32 MiB and more that cannot be shared.
+ *
  * EXCLUSIVE is for struct snapmap_mut only, never chosen automatically, and meant for a
  * file that one program owns. It locks the file, as flock(2) does, and maps the file
  * itself: O(1) at open whatever the size, on any local file system. A second such open
