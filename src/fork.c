@@ -28,12 +28,13 @@ static int registered;
 
 static void before(void)
 {
+	/* Before all else: who holds it may wait for threads that need what follows. */
+	pager_before_fork();
 	/* A first read-side section would take a lock that the next call keeps. */
 	rcu_read_lock();
 	rcu_read_unlock();
 	/* First: whoever waits for a grace period holds none of our locks, but may wait for those who want one. */
 	urcu_bp_before_fork();
-	pager_before_fork();
 	lease_before_fork();
 	registry_lock();
 	retire_lock();
@@ -47,8 +48,8 @@ static void after_in_parent(void)
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork();
-	pager_after_fork();
 	urcu_bp_after_fork_parent();
+	pager_after_fork();
 }
 
 static void after_in_child(void)
@@ -59,9 +60,9 @@ static void after_in_child(void)
 	registry_unlock();
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork_in_child();
-	pager_after_fork_in_child();
 	atomic_fetch_add(&depth, 1);
 	urcu_bp_after_fork_child();
+	pager_after_fork_in_child();
 }
 
 /* Before main(), so that no fork is missed. */

@@ -19,6 +19,7 @@
 #define MOST 1024 /* pages for a fault */
 #define PIECE 64  /* pages brought at a time, so that others can change what pages show in between */
 #define TRIES 1000
+#define PATIENCE 3 /* then whoever wants to change what pages show has to wait for the disk */
 #define TRY_AGAIN_NS 1000000
 
 /* ---- how many ---- */
@@ -135,32 +136,44 @@ static int read_before(const char *from, size_t n)
 	return sys_populate((const void *)start, page_up(end) - start);
 }
 
-/* Returns the pages that are there now, from @page on; less than 1 only if @ret_error says why. */
+/* Has the kernel read them; only the first, if there are some that cannot be read. */
+static int read_some_before(struct pager_bytes *b)
+{
+	if (!b->from || !read_before(b->from, b->pages))
+		return 0;
+	b->pages = 1;
+	return read_before(b->from, 1);
+}
+
+/*
+ * Returns the pages that are there now, from @page on; less than 1 only if @ret_error says
+ * why. What pages show may change while they are read, but not for ever.
+ */
 static size_t bring(struct pager_area *a, size_t page, size_t most, int *ret_error)
 {
-	struct pager_bytes b;
-	uint64_t seen;
 	size_t n = 0;
-	bool same;
+	bool same = false;
 
-	*ret_error = 0;
-	do {
+	for (unsigned tries = 0; !same; tries++) {
+		bool patient = tries < PATIENCE;
+		struct pager_bytes b;
+		uint64_t seen;
+
 		pthread_rwlock_rdlock(&a->lock);
 		b = a->ops->find(a, page, most < PIECE ? most : PIECE);
 		seen = a->changes;
-		pthread_rwlock_unlock(&a->lock);
-		if (b.from && read_before(b.from, b.pages)) {
-			b.pages = 1;
-			*ret_error = read_before(b.from, 1);
-		}
-		pthread_rwlock_rdlock(&a->lock);
+		if (patient)
+			pthread_rwlock_unlock(&a->lock);
+		*ret_error = read_some_before(&b);
+		if (patient)
+			pthread_rwlock_rdlock(&a->lock);
 		same = a->changes == seen;
 		if (same && !*ret_error)
 			n = put(a, page, b.pages, b.from, ret_error);
 		pthread_rwlock_unlock(&a->lock);
 		if (b.held)
 			a->ops->let_go(a, b.held);
-	} while (!same);
+	}
 	return n;
 }
 

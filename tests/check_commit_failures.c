@@ -386,18 +386,18 @@ END_TEST
 static void add_limits(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_too_few_descriptors_change_nothing, 0, WAYS);
-	tcase_add_loop_test(tc, test_limit_on_file_sizes_raises_no_signal, 0, WAYS);
-	tcase_add_loop_test(tc, test_any_system_call_may_fail, 0, WAYS);
-	tcase_add_loop_test(tc, test_any_system_call_may_fail_for_a_file_that_was_cut, 0, WAYS);
-	tcase_add_loop_test(tc, test_storm_of_interruptions, 0, WAYS);
+	tcase_add_loop_test(tc, test_too_few_descriptors_change_nothing, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_limit_on_file_sizes_raises_no_signal, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_any_system_call_may_fail, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_any_system_call_may_fail_for_a_file_that_was_cut, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_storm_of_interruptions, 0, WAYS_TOO);
 }
 
 static void add_space(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_full_disk_changes_nothing, 0, WAYS);
-	tcase_add_loop_test(tc, test_full_disk_changes_nothing_for_a_file_that_was_cut, 0, WAYS);
+	tcase_add_loop_test(tc, test_full_disk_changes_nothing, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_full_disk_changes_nothing_for_a_file_that_was_cut, 0, WAYS_TOO);
 }
 
 Suite *test_suite(void)

@@ -101,8 +101,7 @@ START_TEST(test_threads_commit_to_one_file)
 {
 	const struct way *w = way_at(_i);
 
-	/* A file that is being written to cannot be leased. */
-	if (w && !w->closing && w->source != SNAPMAP_SOURCE_LEASE && strcmp(test_fs()->name, "fuse") != 0)
+	if (w && !w->closing && strcmp(test_fs()->name, "fuse") != 0)
 		run(w, true);
 }
 END_TEST

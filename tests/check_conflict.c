@@ -504,13 +504,13 @@ END_TEST
 static void add_conflict(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_changed_file_is_not_overwritten, 0, WAYS);
-	tcase_add_loop_test(tc, test_link_that_leads_elsewhere_is_a_change, 0, WAYS);
-	tcase_add_loop_test(tc, test_file_that_took_the_old_name_is_not_overwritten, 0, WAYS);
-	tcase_add_loop_test(tc, test_change_in_the_middle_of_a_commit_is_seen, 0, WAYS);
-	tcase_add_loop_test(tc, test_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it, 0, WAYS);
-	tcase_add_loop_test(tc, test_locked_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it, 0, WAYS);
-	tcase_add_loop_test(tc, test_locks_of_the_program_are_not_in_the_way, 0, WAYS);
+	tcase_add_loop_test(tc, test_changed_file_is_not_overwritten, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_link_that_leads_elsewhere_is_a_change, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_file_that_took_the_old_name_is_not_overwritten, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_change_in_the_middle_of_a_commit_is_seen, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_locked_file_that_takes_the_name_in_the_middle_of_a_commit_keeps_it, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_locks_of_the_program_are_not_in_the_way, 0, WAYS_TOO);
 	tcase_add_test(tc, test_no_change_is_too_quick_to_be_seen);
 }
 

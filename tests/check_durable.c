@@ -279,11 +279,11 @@ END_TEST
 static void add_durable(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_commit_survives_a_power_cut, 0, WAYS);
-	tcase_add_loop_test(tc, test_commit_survives_a_shutdown_of_the_file_system, 0, WAYS);
+	tcase_add_loop_test(tc, test_commit_survives_a_power_cut, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_commit_survives_a_shutdown_of_the_file_system, 0, WAYS_TOO);
 	tcase_add_test(tc, test_new_file_survives_a_power_cut);
-	tcase_add_loop_test(tc, test_commit_without_edits_makes_an_earlier_one_durable, 0, WAYS);
-	tcase_add_loop_test(tc, test_file_is_flushed_before_its_name_and_the_directory_after, 0, WAYS);
+	tcase_add_loop_test(tc, test_commit_without_edits_makes_an_earlier_one_durable, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_file_is_flushed_before_its_name_and_the_directory_after, 0, WAYS_TOO);
 }
 
 Suite *test_suite(void)

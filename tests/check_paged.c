@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "segmenting.h"
@@ -152,6 +153,123 @@ START_TEST(test_the_file_changes)
 	ck_assert(test_file_is("f", bytes, SIZE));
 	snapmap_mut_close(map);
 	free(bytes);
+}
+END_TEST
+
+/* ---- and while the image is being made ---- */
+
+struct moment {
+	struct snapmap_mut *map;
+	int at, count;
+	bool wrote;
+	pid_t writer;
+	int pipe[2];
+};
+
+static int overwrite_all(void)
+{
+	int fd = open("f", O_WRONLY | O_CLOEXEC);
+	char *other = malloc(SIZE);
+
+	memset(other, 'F', SIZE);
+	return fd < 0 || pwrite(fd, other, SIZE, 0) != (ssize_t)SIZE;
+}
+
+static int commit_watched(void *arg)
+{
+	struct moment *m = arg;
+	struct snapmap_commit_options force = {.size = sizeof(force), .flags = SNAPMAP_COMMIT_FORCE};
+	int rc;
+
+	watch_on();
+	rc = snapmap_mut_commit(m->map, &force);
+	watch_off();
+	return rc;
+}
+
+/* Waits until it is told to. Forked beforehand, for a fork waits for locks that a stopped thread may hold. */
+static void start_writer(struct moment *m)
+{
+	char go;
+
+	ck_assert(!pipe2(m->pipe, O_CLOEXEC));
+	m->writer = fork();
+	ck_assert(m->writer >= 0);
+	if (m->writer)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(m->pipe[1]);
+	_exit(read(m->pipe[0], &go, 1) == 1 ? overwrite_all() : 0);
+}
+
+static void end_writer(struct moment *m)
+{
+	int status;
+
+	close(m->pipe[0]);
+	close(m->pipe[1]);
+	ck_assert(waitpid(m->writer, &status, 0) == m->writer && !status);
+}
+
+/* It may have to wait until this process goes on. */
+static int write_meanwhile(void *arg, const struct seccomp_data *call)
+{
+	struct moment *m = arg;
+
+	(void)call;
+	if (m->count++ != m->at)
+		return 0;
+	m->wrote = true;
+	ck_assert(write(m->pipe[1], "", 1) == 1);
+	for (int i = 0; i < 100; i++) {
+		siginfo_t info = {0};
+
+		if (waitid(P_PID, (id_t)m->writer, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid)
+			break;
+		usleep(1000);
+	}
+	return 0;
+}
+
+static bool is_all(const char *p, char byte)
+{
+	for (size_t i = 0; i < SIZE; i++)
+		if (p[i] != byte)
+			return false;
+	return true;
+}
+
+START_TEST(test_the_file_changes_at_any_moment_of_a_commit)
+{
+	bool more = true;
+	char *bytes;
+
+	need_pages();
+	if (!watch_works())
+		test_skip("system calls cannot be watched");
+	for (int at = 0; more; at++) {
+		struct moment m = {.at = at};
+		size_t n;
+		char *file;
+
+		test_make_file("f", SIZE, 8);
+		bytes = test_read_file("f", NULL);
+		m.map = open_paged("f");
+		((char *)snapmap_mut_data(m.map))[3] = bytes[3] ^= 1;
+		start_writer(&m);
+		ck_ok(watch(commit_watched, &m, write_meanwhile, &m));
+		more = m.wrote;
+		end_writer(&m);
+		/* All of one or all of the other. */
+		file = test_read_file("f", &n);
+		ck_assert_msg(n == SIZE && (!memcmp(file, bytes, SIZE) || is_all(file, 'F')), "at call %d", at);
+		ck_assert_msg(!memcmp(snapmap_mut_data(m.map), bytes, SIZE), "at call %d", at);
+		free(file);
+		free(bytes);
+		snapmap_mut_close(m.map);
+		/* Most of them are alike. */
+		at += at > 20 ? 6 : 0;
+	}
 }
 END_TEST
 
@@ -346,6 +464,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, test_nothing_is_copied_before_a_commit);
 	tcase_add_test(tc, test_it_is_chosen_where_it_is_best);
 	tcase_add_loop_test(tc, test_the_file_changes, 0, 3);
+	tcase_add_test(tc, test_the_file_changes_at_any_moment_of_a_commit);
 	tcase_add_test(tc, test_resize);
 	tcase_add_test(tc, test_what_it_refuses);
 	tcase_add_test(tc, test_fork);

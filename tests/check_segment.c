@@ -43,7 +43,7 @@ static int replace(void *path)
 START_TEST(test_bytes_are_those_of_the_call)
 {
 	static int (*const changes[])(void *) = {overwrite, cut, delete, replace};
-	struct snapmap_segment *s = make_segment(_i % WAYS, SIZE);
+	struct snapmap_segment *s = make_segment(_i % SEGMENT_WAYS, SIZE);
 	char *base = snapmap_segment_base(s);
 	bool deferred;
 	int fd;
@@ -58,7 +58,7 @@ START_TEST(test_bytes_are_those_of_the_call)
 	ck_assert(is_filled(base + 9 * PAGE, PAGE, 1, 9 * PAGE));
 	close(fd);
 	alarm(30);
-	ck_assert_int_eq(test_as_user(getuid(), changes[_i / WAYS], (void *)(uintptr_t) "f"), 0);
+	ck_assert_int_eq(test_as_user(getuid(), changes[_i / SEGMENT_WAYS], (void *)(uintptr_t) "f"), 0);
 	alarm(0);
 	ck_assert(is_filled(base, SIZE, 1, 0));
 	ck_assert_int_eq(stats_of(s).error, 0);
@@ -507,21 +507,21 @@ END_TEST
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_bytes_are_those_of_the_call, 0, 4 * WAYS);
-	tcase_add_loop_test(tc, test_any_address_and_offset, 0, WAYS);
-	tcase_add_loop_test(tc, test_end_of_file, 0, WAYS);
-	tcase_add_loop_test(tc, test_a_store_makes_the_page_private, 0, WAYS);
-	tcase_add_loop_test(tc, test_a_read_replaces_whole_pages_only, 0, WAYS);
-	tcase_add_loop_test(tc, test_zero_loads_nothing, 0, WAYS);
-	tcase_add_loop_test(tc, test_reads_of_one_unchanged_file_share_a_snapshot, 0, WAYS);
-	tcase_add_loop_test(tc, test_read_moves_the_offset, 0, WAYS);
-	tcase_add_loop_test(tc, test_pipes_and_sockets, 0, WAYS);
-	tcase_add_loop_test(tc, test_what_read_refuses, 0, WAYS);
+	tcase_add_loop_test(tc, test_bytes_are_those_of_the_call, 0, 4 * SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_any_address_and_offset, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_end_of_file, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_a_store_makes_the_page_private, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_a_read_replaces_whole_pages_only, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_zero_loads_nothing, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_reads_of_one_unchanged_file_share_a_snapshot, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_read_moves_the_offset, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_pipes_and_sockets, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_what_read_refuses, 0, SEGMENT_WAYS);
 	tcase_add_test(tc, test_what_create_refuses);
-	tcase_add_loop_test(tc, test_direct_descriptors, 0, WAYS);
-	tcase_add_loop_test(tc, test_no_snapshot_is_a_plain_read, 0, WAYS);
+	tcase_add_loop_test(tc, test_direct_descriptors, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_no_snapshot_is_a_plain_read, 0, SEGMENT_WAYS);
 	tcase_add_test(tc, test_another_user);
-	tcase_add_loop_test(tc, test_nothing_is_left, 0, WAYS);
+	tcase_add_loop_test(tc, test_nothing_is_left, 0, SEGMENT_WAYS);
 }
 
 Suite *test_suite(void)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -93,9 +94,9 @@ START_TEST(test_many_threads_touch)
 
 	test_fill(sh.wanted, SIZE, 1);
 	for (int round = 0; round < 3; round++) {
-		sh.s = read_file(_i % WAYS, "f", 1);
+		sh.s = read_file(_i % SEGMENT_WAYS, "f", 1);
 		sh.base = snapmap_segment_base(sh.s);
-		if (_i / WAYS)
+		if (_i / SEGMENT_WAYS)
 			ck_ok(snapmap_segment_set_limit(sh.s, MIB / 2));
 		start(&sh, compare_all, threads);
 		join(threads);
@@ -141,10 +142,10 @@ START_TEST(test_calls_and_touches_at_once)
 	pthread_t threads[THREADS];
 
 	test_fill(sh.wanted, SIZE, 2);
-	sh.s = read_file(_i % WAYS, "f", 2);
+	sh.s = read_file(_i % SEGMENT_WAYS, "f", 2);
 	sh.base = snapmap_segment_base(sh.s);
 	sh.fd = open_file("f", O_RDONLY);
-	if (_i / WAYS)
+	if (_i / SEGMENT_WAYS)
 		ck_ok(snapmap_segment_set_limit(sh.s, 64 * PAGE));
 	start(&sh, use_own_slices, threads);
 	join(threads);
@@ -260,6 +261,61 @@ START_TEST(test_no_store_is_lost)
 }
 END_TEST
 
+struct moment {
+	struct snapmap_segment *s;
+	char *base;
+	int stores;
+};
+
+static int set_limit(void *arg)
+{
+	const struct moment *m = arg;
+	int rc;
+
+	watch_on();
+	rc = snapmap_segment_set_limit(m->s, PAGE);
+	watch_off();
+	return rc;
+}
+
+#define MOVE_NUMBER 0x05 /* of the ioctl that moves pages: UFFDIO_MOVE */
+
+/* Somebody stores between the look for clean pages and their being taken away. */
+static int store_before_move(void *arg, const struct seccomp_data *call)
+{
+	struct moment *m = arg;
+
+	if (call->nr == SYS_ioctl && (call->args[1] & 0xffff) == (0xaa00 | MOVE_NUMBER)) {
+		m->base[3 * PAGE] = 'x';
+		m->base[70 * PAGE] = 'x';
+		m->stores++;
+	}
+	return 0;
+}
+
+START_TEST(test_store_right_before_a_page_is_taken_back)
+{
+	struct moment m = {0};
+	char *wanted;
+
+	m.s = read_file(0, "f", 4);
+	m.base = snapmap_segment_base(m.s);
+	if (!is_paged(m.s) || !stats_of(m.s).reads_deferred || !watch_works()) {
+		snapmap_segment_destroy(m.s);
+		test_skip("only for the pager, and where system calls can be watched");
+	}
+	wanted = malloc(SIZE);
+	test_fill(wanted, SIZE, 4);
+	ck_assert(!memcmp(m.base, wanted, SIZE));
+	ck_ok(watch(set_limit, &m, store_before_move, &m));
+	ck_assert_int_gt(m.stores, 1);
+	wanted[3 * PAGE] = wanted[70 * PAGE] = 'x';
+	ck_assert(!memcmp(m.base, wanted, SIZE));
+	free(wanted);
+	snapmap_segment_destroy(m.s);
+}
+END_TEST
+
 /* ---- system calls on the memory ---- */
 
 static int by_number(const void *a, const void *b)
@@ -310,7 +366,7 @@ END_TEST
 
 static int look_in_child(struct snapmap_segment *s, bool paged)
 {
-	char *base = snapmap_segment_base(s);
+	char *base = snapmap_segment_base(s), *other = NULL;
 	struct snapmap_segment_stats st;
 	struct snapmap_segment *own;
 	int fd = open("f", O_RDONLY | O_CLOEXEC), rc;
@@ -320,7 +376,15 @@ static int look_in_child(struct snapmap_segment *s, bool paged)
 	if (snapmap_segment_get_stats(s, &st) != -ESTALE || snapmap_segment_pread(s, fd, base, PAGE, 0) != -ESTALE ||
 	    snapmap_segment_zero(s, base, 1) != -ESTALE)
 		return 2;
+	/* Its addresses are free in the child, and may be in use for something else. */
+	if (paged)
+		other = mmap(base, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+			     0);
+	if (other == MAP_FAILED)
+		return 5;
 	snapmap_segment_destroy(s);
+	if (other)
+		*(volatile char *)other = 1;
 	/* A child has threads of its own. */
 	rc = snapmap_segment_create(SIZE, NULL, &own);
 	if (rc || snapmap_segment_pread(own, fd, snapmap_segment_base(own), SIZE, 0) != (ssize_t)SIZE)
@@ -444,14 +508,15 @@ static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 240);
 	tcase_add_test(tc, test_who_gets_which_way);
-	tcase_add_loop_test(tc, test_many_threads_touch, 0, 2 * WAYS);
-	tcase_add_loop_test(tc, test_calls_and_touches_at_once, 0, 2 * WAYS);
+	tcase_add_loop_test(tc, test_many_threads_touch, 0, 2 * SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_calls_and_touches_at_once, 0, 2 * SEGMENT_WAYS);
 	tcase_add_test(tc, test_limit);
 	tcase_add_test(tc, test_no_store_is_lost);
-	tcase_add_loop_test(tc, test_system_calls_and_library_functions, 0, WAYS);
-	tcase_add_loop_test(tc, test_fork, 0, WAYS);
-	tcase_add_loop_test(tc, test_faults_while_the_process_forks, 0, WAYS);
-	tcase_add_loop_test(tc, test_many_segments_come_and_go, 0, WAYS);
+	tcase_add_test(tc, test_store_right_before_a_page_is_taken_back);
+	tcase_add_loop_test(tc, test_system_calls_and_library_functions, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_fork, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_faults_while_the_process_forks, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_many_segments_come_and_go, 0, SEGMENT_WAYS);
 }
 
 Suite *test_suite(void)

@@ -68,11 +68,11 @@ START_TEST(test_what_others_changed_is_written)
 	char *base, *shared;
 	int fd, other;
 
-	s = read_all(_i % WAYS, &fd);
+	s = read_all(_i % SEGMENT_WAYS, &fd);
 	base = snapmap_segment_base(s);
 	base[5 * PAGE] ^= 1;
 	other = open_file("f", O_RDWR);
-	switch (_i / WAYS) {
+	switch (_i / SEGMENT_WAYS) {
 	case 0:
 		ck_is(pwrite(other, "others", 6, 20 * PAGE + 3), 6);
 		break;
@@ -100,7 +100,7 @@ START_TEST(test_what_others_changed_is_written)
 		break;
 	}
 	ck_is(snapmap_segment_pwrite(s, fd, base, SIZE, 0), SIZE);
-	if (_i / WAYS == 2)
+	if (_i / SEGMENT_WAYS == 2)
 		ck_assert(!ftruncate(fd, SIZE));
 	ck_assert(file_is_memory("f", base, SIZE));
 	close(other);
@@ -392,7 +392,7 @@ START_TEST(test_random_operations_equal_a_model)
 	int steps = TEST_SANITIZED ? 300 : 1500;
 
 	for (int part = 0; part < 4; part++) {
-		struct snapmap_segment *s = make_segment(_i % WAYS, SIZE);
+		struct snapmap_segment *s = make_segment(_i % SEGMENT_WAYS, SIZE);
 
 		memset(m->memory, 0, SIZE);
 		for (int i = 0; i < FILES; i++) {
@@ -438,14 +438,14 @@ END_TEST
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 240);
-	tcase_add_loop_test(tc, test_what_is_unchanged_is_passed_over, 0, WAYS);
-	tcase_add_loop_test(tc, test_what_others_changed_is_written, 0, 5 * WAYS);
-	tcase_add_loop_test(tc, test_another_place_and_another_file, 0, WAYS);
-	tcase_add_loop_test(tc, test_extents_are_shared, 0, WAYS);
-	tcase_add_loop_test(tc, test_write_moves_the_offset_and_appends, 0, WAYS);
-	tcase_add_loop_test(tc, test_descriptor_that_cannot_be_read, 0, WAYS);
-	tcase_add_loop_test(tc, test_write_that_stops_half_way, 0, WAYS);
-	tcase_add_loop_test(tc, test_random_operations_equal_a_model, 0, 2 * WAYS);
+	tcase_add_loop_test(tc, test_what_is_unchanged_is_passed_over, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_what_others_changed_is_written, 0, 5 * SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_another_place_and_another_file, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_extents_are_shared, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_write_moves_the_offset_and_appends, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_descriptor_that_cannot_be_read, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_write_that_stops_half_way, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_random_operations_equal_a_model, 0, 2 * SEGMENT_WAYS);
 }
 
 Suite *test_suite(void)

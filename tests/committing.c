@@ -22,7 +22,7 @@
 /* --- ways */
 
 /* clang-format off */
-static const struct way ways[WAYS] = {
+static const struct way ways[WAYS_TOO] = {
 	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, false, 0},
 	{SNAPMAP_SOURCE_AUTO, SNAPMAP_STRATEGY_AUTO, true, 0},
 	{SNAPMAP_SOURCE_COPY, SNAPMAP_STRATEGY_REPLACE, false, 0},

@@ -14,16 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "testing.h"
+#include "committing.h"
 
-#define WAYS 2
+#define SEGMENT_WAYS 2
 #define PAGE ((size_t)4096)
-
-#define ck_ok(call)                                                                         \
-	do {                                                                                \
-		long long ck_rc = (call);                                                   \
-		ck_assert_msg(!ck_rc, "%s = %lld: %s", #call, ck_rc, snapmap_last_error()); \
-	} while (0)
 
 #define ck_is(call, value)                                                                          \
 	do {                                                                                        \

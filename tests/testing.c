@@ -365,6 +365,12 @@ void test_settle_fds(size_t fds)
 		usleep(1000);
 }
 
+void test_settle_maps(size_t maps)
+{
+	for (int i = 0; i < 2000 && test_count_maps() > maps; i++)
+		usleep(1000);
+}
+
 int test_started_program_fds(char *buf, size_t size)
 {
 	char *argv[] = {(char *)(uintptr_t) "ls", (char *)(uintptr_t) "-l", (char *)(uintptr_t) "/proc/self/fd", NULL};

@@ -118,6 +118,8 @@ void test_settle_fds(size_t fds);
 int test_started_program_fds(char *buf, size_t size);
 /* Mappings of this process; in a sanitized build only those of files, since its own come and go. */
 size_t test_count_maps(void);
+/* Gives threads that end their time until there are no more than that. */
+void test_settle_maps(size_t maps);
 
 /* Whether this process is root. */
 bool test_is_root(void);
