@@ -359,7 +359,8 @@ pid_t lease_watch_enter(void)
 
 int lease_watch_stay(void)
 {
-	pid_t owner = lease_watch_enter();
+	int rc = lease_make_table();
+	pid_t owner = rc ? rc : lease_watch_enter();
 
 	if (owner < 0)
 		return owner;

@@ -176,6 +176,7 @@ START_TEST(test_limit)
 	struct snapmap_segment *s = read_file(0, "f", 3);
 	char *base = snapmap_segment_base(s);
 	struct snapmap_segment_stats st;
+	size_t lost = 0;
 
 	if (!is_paged(s) || !stats_of(s).reads_deferred) {
 		snapmap_segment_destroy(s);
@@ -199,7 +200,8 @@ START_TEST(test_limit)
 		ck_assert_uint_le(resident_pages(base), (3 * MIB + MIB / 4) / PAGE);
 	}
 	for (size_t i = 2 * MIB; i < 4 * MIB; i++)
-		ck_assert(base[i] == 'x');
+		lost += base[i] != 'x';
+	ck_assert_uint_eq(lost, 0);
 	st = stats_of(s);
 	ck_assert_uint_ge(st.bytes_loaded, 2 * SIZE - 4 * MIB);
 	ck_assert_uint_ge(st.bytes_given_back, SIZE);
@@ -285,7 +287,8 @@ static int store_before_move(void *arg, const struct seccomp_data *call)
 {
 	struct moment *m = arg;
 
-	if (call->nr == SYS_ioctl && (call->args[1] & 0xffff) == (0xaa00 | MOVE_NUMBER)) {
+	/* Only once: later the pages may be away for a moment. */
+	if (call->nr == SYS_ioctl && (call->args[1] & 0xffff) == (0xaa00 | MOVE_NUMBER) && !m->stores) {
 		m->base[3 * PAGE] = 'x';
 		m->base[70 * PAGE] = 'x';
 		m->stores++;
@@ -308,7 +311,7 @@ START_TEST(test_store_right_before_a_page_is_taken_back)
 	test_fill(wanted, SIZE, 4);
 	ck_assert(!memcmp(m.base, wanted, SIZE));
 	ck_ok(watch(set_limit, &m, store_before_move, &m));
-	ck_assert_int_gt(m.stores, 1);
+	ck_assert_int_eq(m.stores, 1);
 	wanted[3 * PAGE] = wanted[70 * PAGE] = 'x';
 	ck_assert(!memcmp(m.base, wanted, SIZE));
 	free(wanted);
@@ -331,6 +334,7 @@ START_TEST(test_system_calls_and_library_functions)
 	char *base = snapmap_segment_base(s), *wanted = malloc(SIZE), *copy = malloc(SIZE);
 	struct iovec local = {copy, SIZE}, remote = {base, SIZE};
 	uint32_t *numbers = (uint32_t *)(void *)base;
+	size_t unsorted = 0;
 	int fd, out;
 
 	test_fill(wanted, SIZE, 5);
@@ -353,7 +357,8 @@ START_TEST(test_system_calls_and_library_functions)
 	ck_is(snapmap_segment_pread(s, fd, base, SIZE, 0), SIZE);
 	qsort(numbers, SIZE / 4, 4, by_number);
 	for (size_t i = 1; i < SIZE / 4; i++)
-		ck_assert(numbers[i - 1] <= numbers[i]);
+		unsorted += numbers[i - 1] > numbers[i];
+	ck_assert_uint_eq(unsorted, 0);
 	close(fd);
 	close(out);
 	free(copy);
@@ -483,6 +488,18 @@ END_TEST
 
 /* ---- many of them ---- */
 
+/* Its threads wait for leases from the beginning; that there are none yet does not matter. */
+START_TEST(test_a_segment_that_is_not_used)
+{
+	struct snapmap_segment *s = make_segment(_i, MIB);
+
+	((char *)snapmap_segment_base(s))[5] = 1;
+	usleep(50000);
+	snapmap_segment_destroy(s);
+	usleep(50000);
+}
+END_TEST
+
 START_TEST(test_many_segments_come_and_go)
 {
 	struct snapmap_segment *all[20];
@@ -516,6 +533,7 @@ static void add(TCase *tc)
 	tcase_add_loop_test(tc, test_system_calls_and_library_functions, 0, SEGMENT_WAYS);
 	tcase_add_loop_test(tc, test_fork, 0, SEGMENT_WAYS);
 	tcase_add_loop_test(tc, test_faults_while_the_process_forks, 0, SEGMENT_WAYS);
+	tcase_add_loop_test(tc, test_a_segment_that_is_not_used, 0, SEGMENT_WAYS);
 	tcase_add_loop_test(tc, test_many_segments_come_and_go, 0, SEGMENT_WAYS);
 }
 
