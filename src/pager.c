@@ -152,10 +152,10 @@ void pager_set_limit(struct pager_area *a, size_t limit)
 	bool first;
 
 	pthread_mutex_lock(&a->mutex);
-	first = limit && !a->limit;
+	first = limit && !atomic_load(&a->limit);
 	if (!limit || first)
 		a->loaded.n = a->loaded.first = a->loaded_pages = 0;
-	a->limit = limit;
+	atomic_store(&a->limit, limit);
 	if (first && pager_userfault()->tells_stores &&
 	    !scan(base, base, base + a->pages * page, SYS_PAGES_CLEAN, &clean))
 		for (size_t i = 0; i < clean.n; i++)

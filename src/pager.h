@@ -79,7 +79,7 @@ struct pager_run_list {
  * @mutex: over what follows down to @loaded; taken within the lock
  * @streams, @turn: how pages are being touched
  * @windows: pages that are being put in place
- * @limit: of pages that can be had again, to be kept in memory; 0: none
+ * @limit: of pages that can be had again, to be kept in memory; 0: none. Set under the mutex
  * @loaded: these
  * @loaded_pages: so many
  * @users: threads that serve it
@@ -96,7 +96,7 @@ struct pager_area {
 	struct pager_stream streams[PAGER_STREAMS];
 	unsigned turn;
 	struct pager_window *windows;
-	size_t limit;
+	atomic_size_t limit;
 	struct pager_run_list loaded;
 	size_t loaded_pages;
 	atomic_uint users;

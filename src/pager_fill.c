@@ -26,7 +26,7 @@
 
 static size_t largest(const struct pager_area *a)
 {
-	size_t most = a->limit && a->limit / 8 < MOST ? a->limit / 8 : MOST;
+	size_t limit = atomic_load(&a->limit), most = limit && limit / 8 < MOST ? limit / 8 : MOST;
 
 	return most ? most : 1;
 }
@@ -203,7 +203,7 @@ void pager_fill(struct pager_area *a, size_t page, size_t n)
 	 */
 	if (error || w.relied_on)
 		sys_userfault_wake(pager_userfault(), a->base + page * sys_page_size(), n * sys_page_size());
-	if (a->limit)
+	if (atomic_load(&a->limit))
 		pager_give_back(a);
 }
 

@@ -37,7 +37,7 @@ void pager_note_loaded(struct pager_area *a, size_t page, size_t pages)
 {
 	struct pager_run_list *l = &a->loaded;
 
-	if (!a->limit || (l->n == l->capacity && grow(l)))
+	if (!atomic_load(&a->limit) || (l->n == l->capacity && grow(l)))
 		return;
 	l->v[(l->first + l->n++) % l->capacity] = (struct pager_loaded){page, pages};
 	a->loaded_pages += pages;
@@ -47,10 +47,12 @@ void pager_note_loaded(struct pager_area *a, size_t page, size_t pages)
 static bool take_oldest(struct pager_area *a, struct pager_loaded *ret)
 {
 	struct pager_run_list *l = &a->loaded;
+	size_t limit;
 	bool any;
 
 	pthread_mutex_lock(&a->mutex);
-	any = a->limit && a->loaded_pages > a->limit && l->n;
+	limit = atomic_load(&a->limit);
+	any = limit && a->loaded_pages > limit && l->n;
 	if (any) {
 		struct pager_loaded *oldest = &l->v[l->first];
 

@@ -45,6 +45,12 @@
 #else
 #define TEST_SANITIZED 0
 #endif
+/* The thread sanitizer ends a child of a process with threads that starts threads. */
+#ifdef __SANITIZE_THREAD__
+#define TEST_CHILD_HAS_THREADS 0
+#else
+#define TEST_CHILD_HAS_THREADS 1
+#endif
 
 /* A row: one file system to run the tests on. */
 struct test_fs {
