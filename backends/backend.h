@@ -117,8 +117,42 @@ struct backend {
 	int (*probe)(const struct source_request *request, const char **ret_step);
 };
 
+#define TREE_IMAGE_DIR ".snapmap-tree-" /* and the user: names that trees do not show */
+
+/**
+ * struct tree_image - a whole tree that nobody else can change
+ * @fd: the directory in it; -1: there is none
+ * @root, @dir, @own, @name, @snapshot: of the backend
+ */
+struct tree_image {
+	int fd;
+	int root;
+	char dir[40];
+	int own;
+	char name[24];
+	int snapshot;
+};
+
+/**
+ * struct tree_backend - operations of a source for whole trees
+ * @source: its SNAPMAP_SOURCE_* bit
+ * @name: for people
+ * @open: makes an image. Quiet: a failure says in @ret_step what could not be done, and
+ *	leaves nothing behind
+ * @close: removes it. A child of fork() only lets go of it
+ */
+struct tree_backend {
+	uint32_t source;
+	const char *name;
+	int (*open)(int dirfd, struct tree_image *ret, const char **ret_step);
+	void (*close)(struct tree_image *image, bool in_child);
+};
+
 /* table.c */
 const struct backend *backend_at(size_t index);
 int image_open(const struct source_request *request, struct image *ret);
+/* Sets the error sentence, and what was tried. */
+int tree_image_open(int dirfd, struct tree_image *ret);
+void tree_image_close(struct tree_image *image, bool in_child);
 
 #endif

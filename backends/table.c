@@ -13,6 +13,8 @@ extern const struct backend backend_reflink;
 extern const struct backend backend_copy;
 extern const struct backend backend_exclusive;
 
+extern const struct tree_backend tree_backend_subvolume;
+
 static const struct backend *const table[] = {
 	&backend_immutable, &backend_lease, &backend_reflink, &backend_copy, &backend_exclusive,
 };
@@ -90,4 +92,22 @@ int image_open(const struct source_request *request, struct image *ret)
 			rc, "take a snapshot of",
 			"this source is not built in, or does not serve this kind of handle; use automatic choice");
 	return fail(rc, wanted, last->name, step);
+}
+
+/* There is one. */
+int tree_image_open(int dirfd, struct tree_image *ret)
+{
+	const struct tree_backend *b = &tree_backend_subvolume;
+	const char *step = "";
+	int rc = b->open(dirfd, ret, &step);
+
+	if (!rc)
+		return 0;
+	error_tried(b->name, rc, step);
+	return fail(rc, b->source, b->name, step);
+}
+
+void tree_image_close(struct tree_image *image, bool in_child)
+{
+	tree_backend_subvolume.close(image, in_child);
 }

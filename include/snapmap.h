@@ -9,6 +9,10 @@
  *   struct snapmap_mut  an editable one, with commit       <snapmap/map_mut.h>
  *   struct snapmap_segment  memory that files are read into
  *                       when it is touched                 <snapmap/segment.h>
+ *   struct snapmap_tree a directory tree, read when it is
+ *                       touched                            <snapmap/tree.h>
+ *   struct snapmap_cell the newest snapshot of a file that
+ *                       changes, for many threads          <snapmap/cell.h>
  *
  * Conventions. Every function that can fail returns 0 (or a count) or a
  * negative errno, and leaves its outputs alone when it fails;
@@ -23,11 +27,13 @@
 #ifndef SNAPMAP_H
 #define SNAPMAP_H
 
+#include <snapmap/cell.h>
 #include <snapmap/guard.h>
 #include <snapmap/map.h>
 #include <snapmap/map_mut.h>
 #include <snapmap/probe.h>
 #include <snapmap/segment.h>
+#include <snapmap/tree.h>
 #include <snapmap/types.h>
 
 #endif

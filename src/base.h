@@ -17,6 +17,8 @@
 
 #include "snapmap/types.h"
 
+struct snapmap;
+
 /* base_error.c: the story behind a negative errno, per thread */
 void error_begin(const char *subject);
 int error_set(int error, const char *what, const char *advice) __attribute__((nonnull(2)));
@@ -37,6 +39,9 @@ struct options {
 	uint64_t lease_limit;
 	int (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;
+	uint64_t resident_limit;
+	int (*validate)(void *arg, const struct snapmap *snapshot);
+	void *validate_arg;
 };
 
 /* base_fs.c: what is known of a file system by its type */

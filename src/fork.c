@@ -30,6 +30,7 @@ static void before(void)
 {
 	/* Before all else: who holds it may wait for threads that need what follows. */
 	pager_before_fork();
+	retire_before_fork();
 	/* A first read-side section would take a lock that the next call keeps. */
 	rcu_read_lock();
 	rcu_read_unlock();
@@ -49,6 +50,7 @@ static void after_in_parent(void)
 	atomic_fetch_add(&generation, 1);
 	lease_after_fork();
 	urcu_bp_after_fork_parent();
+	retire_after_fork(false);
 	pager_after_fork();
 }
 
@@ -62,6 +64,7 @@ static void after_in_child(void)
 	lease_after_fork_in_child();
 	atomic_fetch_add(&depth, 1);
 	urcu_bp_after_fork_child();
+	retire_after_fork(true);
 	pager_after_fork_in_child();
 }
 

@@ -9,6 +9,7 @@
 /* options.c. Set the error sentence. For read-only handles, and for those that can be edited. */
 int options_read(const struct snapmap_options *options, struct options *ret);
 int options_read_mut(const struct snapmap_options *options, struct options *ret);
+int options_read_tree(const struct snapmap_options *options, struct options *ret);
 
 /**
  * struct source - a file to be imaged
@@ -55,6 +56,8 @@ int source_open(const char *path, bool follow, struct source *ret);
 int source_open_directly(const char *path, struct source *ret);
 int source_open_fd(int fd, struct source *ret);
 int source_open_place(const struct place *place, struct source *ret);
+/* On a way without links, as sys_open_beneath(). */
+int source_open_beneath(int dirfd, const char *path, bool cross, struct source *ret);
 void source_close(struct source *source);
 
 #endif

@@ -63,11 +63,12 @@ static struct pager_bytes find(struct pager_area *a, size_t page, size_t most)
 	};
 }
 
-static void failed(struct pager_area *a, int error)
+static void failed(struct pager_area *a, size_t page, int error)
 {
 	struct paged *p = caa_container_of(a, struct paged, area);
 	int none = 0;
 
+	(void)page;
 	atomic_compare_exchange_strong(&p->error, &none, error);
 }
 
@@ -224,7 +225,7 @@ static int start_pager(struct paged *p)
 	p->area.base = (char *)base;
 	p->area.pages = span / sys_page_size();
 	rc = pager_add(&p->area);
-	if (!rc && !pager_userfault()->tells_stores) {
+	if (!rc && !p->area.userfault->tells_stores) {
 		pager_remove(&p->area, false);
 		rc = -EOPNOTSUPP;
 	}
@@ -411,7 +412,7 @@ int paged_become(struct edited_view *view, int file, const struct fs_traits *fs,
 		return error_set(rc, "map an image of", NULL);
 	}
 	/* Who waits for a page of what was there before tries again. */
-	sys_userfault_wake(pager_userfault(), p->area.base, o.mapping.span);
+	sys_userfault_wake(p->area.userfault, p->area.base, o.mapping.span);
 	pager_remove(&p->area, false);
 	free_paged(p);
 	*ret = o;

@@ -37,6 +37,8 @@ const char *snapmap_consistency_name(uint32_t consistency)
 		return "fuzzy";
 	case SNAPMAP_CONSISTENCY_POINT_IN_TIME:
 		return "point in time";
+	case SNAPMAP_CONSISTENCY_EACH_FILE:
+		return "each file";
 	default:
 		return "unknown";
 	}

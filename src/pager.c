@@ -67,7 +67,7 @@ int pager_add(struct pager_area *a)
 	}
 	rc = sys_not_inherited(a->base, length);
 	if (!rc)
-		rc = sys_userfault_register(pager_userfault(), a->base, length);
+		rc = sys_userfault_register(a->userfault, a->base, length, !a->fixed);
 	if (rc) {
 		pager_threads_leave(a);
 		destroy_locks(a);
@@ -78,7 +78,7 @@ int pager_add(struct pager_area *a)
 void pager_remove(struct pager_area *a, bool in_child)
 {
 	if (!in_child) {
-		sys_userfault_unregister(pager_userfault(), a->base, a->pages * sys_page_size());
+		sys_userfault_unregister(a->userfault, a->base, a->pages * sys_page_size());
 		pager_threads_leave(a);
 		destroy_locks(a);
 	}
@@ -127,7 +127,7 @@ int pager_find_stored(const struct pager_area *a, size_t page, size_t pages, str
 	uintptr_t base = (uintptr_t)a->base, start = base + page * sys_page_size();
 	int rc = -EOPNOTSUPP;
 
-	if (pager_userfault()->tells_stores)
+	if (a->userfault->tells_stores)
 		rc = scan(base, start, start + pages * sys_page_size(), SYS_PAGES_STORED, ret);
 	return rc == -ENOMEM ? rc : rc ? -EOPNOTSUPP : 0;
 }
@@ -156,8 +156,7 @@ void pager_set_limit(struct pager_area *a, size_t limit)
 	if (!limit || first)
 		a->loaded.n = a->loaded.first = a->loaded_pages = 0;
 	atomic_store(&a->limit, limit);
-	if (first && pager_userfault()->tells_stores &&
-	    !scan(base, base, base + a->pages * page, SYS_PAGES_CLEAN, &clean))
+	if (first && a->userfault->tells_stores && !scan(base, base, base + a->pages * page, SYS_PAGES_CLEAN, &clean))
 		for (size_t i = 0; i < clean.n; i++)
 			pager_note_loaded(a, (size_t)clean.v[i].offset / page, (size_t)clean.v[i].length / page);
 	pthread_mutex_unlock(&a->mutex);

@@ -22,6 +22,7 @@
 #include "sys.h"
 
 struct pager_area;
+struct pager_service;
 
 /**
  * struct pager_bytes - what some pages are to show
@@ -35,16 +36,29 @@ struct pager_bytes {
 	void *held;
 };
 
+struct pager_loaded {
+	size_t first, pages;
+};
+
 /**
  * struct pager_ops - who knows what the pages of an area are to show
- * @find: the pages from @page on, @most of them at most. Under the area's lock for reading
+ * @find: the pages from @page on, @most of them at most; none: they cannot be read. Under the
+ *	area's lock for reading
  * @let_go: ends the hold of a find()
  * @failed: a page of it could not be read; touching it is a SIGBUS now. May be NULL
+ * @prepare: before find(), for a page that was touched; without locks, and may take its time.
+ *	Returns the pages to be put in place because of that, @page among them, where @likely
+ *	from there on seem to be worth it; or none: it is there already. NULL: those @likely
+ * @done: ends a prepare() that returned pages. @all: they are there
+ * @give_back: of a fixed area, without locks: drops pages that can be had again. Returns how many
  */
 struct pager_ops {
 	struct pager_bytes (*find)(struct pager_area *area, size_t page, size_t most);
 	void (*let_go)(struct pager_area *area, void *held);
-	void (*failed)(struct pager_area *area, int error);
+	void (*failed)(struct pager_area *area, size_t page, int error);
+	struct pager_loaded (*prepare)(struct pager_area *area, size_t page, size_t likely);
+	void (*done)(struct pager_area *area, size_t page, bool all);
+	size_t (*give_back)(struct pager_area *area, size_t page, size_t pages);
 };
 
 #define PAGER_STREAMS 8
@@ -63,16 +77,17 @@ struct pager_window {
 
 /* Pages that were put in place, the oldest first. */
 struct pager_run_list {
-	struct pager_loaded {
-		size_t first, pages;
-	} * v;
+	struct pager_loaded *v;
 	size_t first, n, capacity; /* a ring */
 };
 
 /**
- * struct pager_area - some memory. Zero it first, and set the first three
+ * struct pager_area - some memory. Zero it first, and set the first five
  * @ops: what its pages show
  * @base, @pages: its memory, private and anonymous
+ * @fixed: nobody stores there: it is mapped for reading
+ * @user_only: it will do if only touches by the program itself are served, and system calls
+ *	that touch a missing page fail: any user may have that. Tells which it is once it was added
  * @lock: for reading while pages are put in place, for writing to change what they show.
  *	Whoever has it must touch no page of the area
  * @changes: of what pages show, counted under the lock for writing
@@ -84,12 +99,16 @@ struct pager_run_list {
  * @loaded_pages: so many
  * @users: threads that serve it
  * @faults, @pages_in, @pages_back: what was done so far
- * @node: pager_threads.c
+ * @userfault, @service, @node: pager_threads.c
  */
 struct pager_area {
 	const struct pager_ops *ops;
 	char *base;
 	size_t pages;
+	bool fixed;
+	bool user_only;
+	const struct sys_userfault *userfault;
+	struct pager_service *service;
 	pthread_rwlock_t lock;
 	uint64_t changes;
 	pthread_mutex_t mutex;
@@ -135,7 +154,6 @@ void pager_note_loaded(struct pager_area *area, size_t page, size_t pages);
 void pager_give_back(struct pager_area *area);
 
 /* pager_threads.c */
-const struct sys_userfault *pager_userfault(void);
 /* Starts the threads for the first area, ends them after the last. */
 int pager_threads_enter(struct pager_area *area);
 void pager_threads_leave(struct pager_area *area);
@@ -144,7 +162,7 @@ void pager_threads_leave(struct pager_area *area);
  * ordinary page behind it. NULL if there is none.
  */
 #define PAGER_SCRATCH_PAGES 64
-char *pager_take_scratch(void);
+char *pager_take_scratch(const struct pager_area *area);
 void pager_put_scratch(void);
 /* Around fork(), by fork.c. */
 void pager_before_fork(void);

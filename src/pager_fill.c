@@ -73,12 +73,12 @@ static void close_window(struct pager_area *a, struct pager_window *w)
 /* A page that cannot be read: what touches it gets a SIGBUS. */
 static void fail(struct pager_area *a, size_t page, int error)
 {
-	const struct sys_userfault *u = pager_userfault();
+	const struct sys_userfault *u = a->userfault;
 	size_t size = sys_page_size();
 	char *at = a->base + page * size;
 
 	if (a->ops->failed)
-		a->ops->failed(a, error);
+		a->ops->failed(a, page, error);
 	/* Before Linux 6.6 it is a SIGSEGV. */
 	if (sys_userfault_poison(u, at, size) && sys_protect(at, size, 0))
 		return;
@@ -91,7 +91,7 @@ static void fail(struct pager_area *a, size_t page, int error)
  */
 static size_t put(struct pager_area *a, size_t page, size_t n, const char *from, int *ret_error)
 {
-	const struct sys_userfault *u = pager_userfault();
+	const struct sys_userfault *u = a->userfault;
 	size_t size = sys_page_size(), done = 0, mine = 0, got;
 	int rc = 0;
 
@@ -99,7 +99,7 @@ static size_t put(struct pager_area *a, size_t page, size_t n, const char *from,
 		char *to = a->base + (page + done) * size;
 
 		if (from)
-			rc = sys_userfault_copy(u, to, from + done * size, (n - done) * size, true, &got);
+			rc = sys_userfault_copy(u, to, from + done * size, (n - done) * size, !a->fixed, &got);
 		else
 			rc = sys_userfault_zero(u, to, (n - done) * size, &got);
 		done += got / size;
@@ -139,6 +139,8 @@ static int read_before(const char *from, size_t n)
 /* Has the kernel read them; only the first, if there are some that cannot be read. */
 static int read_some_before(struct pager_bytes *b)
 {
+	if (!b->pages)
+		return -EIO;
 	if (!b->from || !read_before(b->from, b->pages))
 		return 0;
 	b->pages = 1;
@@ -179,30 +181,73 @@ static size_t bring(struct pager_area *a, size_t page, size_t most, int *ret_err
 
 /* ---- all of it ---- */
 
+static void open_window(struct pager_area *a, struct pager_window *w)
+{
+	pthread_mutex_lock(&a->mutex);
+	w->next = a->windows;
+	a->windows = w;
+	pthread_mutex_unlock(&a->mutex);
+}
+
+/* What is to be put in place because of @page; false if nothing is. */
+static bool prepare(struct pager_area *a, struct pager_window *w, size_t page)
+{
+	struct pager_loaded run;
+
+	if (!a->ops->prepare)
+		return true;
+	run = a->ops->prepare(a, page, w->end - w->first);
+	if (!run.pages)
+		return false;
+	pthread_mutex_lock(&a->mutex);
+	w->first = run.first;
+	w->end = run.first + run.pages;
+	pthread_mutex_unlock(&a->mutex);
+	return true;
+}
+
+/* Whether all of it is there; *@ret_error: why the rest is not. */
+static bool bring_all(struct pager_area *a, const struct pager_window *w, size_t page, int *ret_error)
+{
+	size_t at = w->first;
+	int error = 0;
+
+	while (at < w->end && !error) {
+		size_t got = bring(a, at, w->end - at, &error);
+
+		/* Only who touches a page is told that it cannot be read. */
+		if (error == -EFAULT)
+			error = -EIO;
+		if (error && error != -ENOENT && error != -ESRCH && at <= page && page < w->end && !got)
+			fail(a, page, error);
+		at += got;
+	}
+	*ret_error = error;
+	return at >= w->end;
+}
+
 void pager_fill(struct pager_area *a, size_t page, size_t n)
 {
 	struct pager_window w = {.first = page, .end = page + n};
 	int error = 0;
+	bool any;
 
-	pthread_mutex_lock(&a->mutex);
-	w.next = a->windows;
-	a->windows = &w;
-	pthread_mutex_unlock(&a->mutex);
-	for (size_t at = page, got; at < w.end && !error; at += got) {
-		got = bring(a, at, w.end - at, &error);
-		/* Only who touches a page is told that it cannot be read. */
-		if (error == -EFAULT)
-			error = -EIO;
-		if (error && error != -ENOENT && error != -ESRCH && at == page && !got)
-			fail(a, page, error);
+	open_window(a, &w);
+	any = prepare(a, &w, page);
+	if (any) {
+		bool all = bring_all(a, &w, page, &error);
+
+		if (a->ops->done)
+			a->ops->done(a, page, all);
 	}
 	close_window(a, &w);
 	/*
 	 * A page that was left to this window may not have come: something failed, or it had
 	 * come before, and was given back. Who waits for it tries again.
 	 */
-	if (error || w.relied_on)
-		sys_userfault_wake(pager_userfault(), a->base + page * sys_page_size(), n * sys_page_size());
+	if (!any || error || w.relied_on)
+		sys_userfault_wake(a->userfault, a->base + w.first * sys_page_size(),
+				   (w.end - w.first) * sys_page_size());
 	if (atomic_load(&a->limit))
 		pager_give_back(a);
 }

@@ -8,6 +8,8 @@
  * Then they are compared with what they are to show. Those that differ after all are moved
  * back; the others are dropped.
  *
+ * Areas that nobody can store into need none of this.
+ *
  * The oldest go first: what is in use comes again, and is young then.
  */
 #include "config.h"
@@ -72,9 +74,8 @@ static bool take_oldest(struct pager_area *a, struct pager_loaded *ret)
 }
 
 /* It differs: nobody else has its bytes. So this does not fail. */
-static void put_back(char *to, char *page)
+static void put_back(const struct sys_userfault *u, char *to, char *page)
 {
-	const struct sys_userfault *u = pager_userfault();
 	size_t size = sys_page_size(), moved = 0;
 
 	while (sys_userfault_move(u, to, page, size, &moved) && !moved &&
@@ -105,7 +106,7 @@ static size_t look_through(struct pager_area *a, const struct pager_loaded *run,
 		if (is_had_again(a, run->first + i, scratch + i * size, scratch + PAGER_SCRATCH_PAGES * size))
 			gone++;
 		else
-			put_back(a->base + (run->first + i) * size, scratch + i * size);
+			put_back(a->userfault, a->base + (run->first + i) * size, scratch + i * size);
 	}
 	return gone;
 }
@@ -125,23 +126,31 @@ static void give_back_run(struct pager_area *a, const struct pager_loaded *run, 
 		struct pager_loaded part = {.pages = clean[i].length / size};
 
 		part.first = (clean[i].offset - (uintptr_t)a->base) / size;
-		sys_userfault_move(pager_userfault(), scratch, (char *)(uintptr_t)clean[i].offset, clean[i].length,
-				   &got);
+		sys_userfault_move(a->userfault, scratch, (char *)(uintptr_t)clean[i].offset, clean[i].length, &got);
 		atomic_fetch_add(&a->pages_back, look_through(a, &part, scratch, got));
 		sys_drop_private(scratch, PAGER_SCRATCH_PAGES * size);
 	}
 	pager_unlock(a);
 }
 
-void pager_give_back(struct pager_area *a)
+/* Nobody can have stored there. */
+static void give_back_fixed(struct pager_area *a)
+{
+	struct pager_loaded run;
+
+	while (take_oldest(a, &run))
+		atomic_fetch_add(&a->pages_back, a->ops->give_back(a, run.first, run.pages));
+}
+
+static void give_back_clean(struct pager_area *a)
 {
 	struct pager_loaded run;
 	char *scratch;
 	int pagemap;
 
-	if (!pager_userfault()->moves || !pager_userfault()->tells_stores)
+	if (!a->userfault->moves || !a->userfault->tells_stores)
 		return;
-	scratch = pager_take_scratch();
+	scratch = pager_take_scratch(a);
 	if (!scratch)
 		return;
 	pagemap = sys_pagemap_open();
@@ -150,4 +159,12 @@ void pager_give_back(struct pager_area *a)
 	if (pagemap >= 0)
 		sys_close(pagemap);
 	pager_put_scratch();
+}
+
+void pager_give_back(struct pager_area *a)
+{
+	if (a->fixed)
+		give_back_fixed(a);
+	else
+		give_back_clean(a);
 }

@@ -4,7 +4,12 @@
  * opening a file, so it is done for many at a time: call_rcu() would start a thread
  * of its own. Only threads of the application wait, when they close a handle: it may
  * be its read-side sections that the period waits for, and those may wait for a
- * thread of ours.
+ * thread of ours. The exception is the thread of a cell.
+ *
+ * A thread may fork within a read-side section, while another waits for a grace period: it
+ * leaves the section for the fork. What it may still look at is kept nevertheless: nothing is freed
+ * between retire_before_fork() and retire_after_fork(), and who has waited meanwhile
+ * waits again.
  */
 #include "config.h"
 
@@ -26,6 +31,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct retired *list;
 static atomic_uint count;
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* closed during forks, and while something is freed */
+static unsigned forks, waiters;
+static unsigned sections; /* that the forking thread is in */
+static _Thread_local bool is_freeing;
+
 static struct retired *take_all(void)
 {
 	struct retired *all = list;
@@ -35,17 +45,57 @@ static struct retired *take_all(void)
 	return all;
 }
 
+void retire_wait(void)
+{
+	unsigned seen;
+
+	pthread_mutex_lock(&gate);
+	waiters++;
+	do {
+		seen = forks;
+		pthread_mutex_unlock(&gate);
+		synchronize_rcu();
+		pthread_mutex_lock(&gate);
+	} while (seen != forks);
+	waiters--;
+	is_freeing = true;
+}
+
+void retire_go_on(void)
+{
+	is_freeing = false;
+	pthread_mutex_unlock(&gate);
+}
+
+void retire_before_fork(void)
+{
+	pthread_mutex_lock(&gate);
+	for (sections = 0; waiters && rcu_read_ongoing(); sections++)
+		rcu_read_unlock();
+}
+
+void retire_after_fork(bool in_child)
+{
+	for (; sections; sections--)
+		rcu_read_lock();
+	forks++;
+	if (in_child)
+		waiters = 0;
+	pthread_mutex_unlock(&gate);
+}
+
 static void free_all(struct retired *all)
 {
 	if (!all)
 		return;
-	synchronize_rcu();
+	retire_wait();
 	while (all) {
 		struct retired *next = all->next;
 
 		all->free(all);
 		all = next;
 	}
+	retire_go_on();
 }
 
 void retire(struct retired *retired, void (*free)(struct retired *retired))
@@ -62,6 +112,8 @@ void retire_flush(void)
 {
 	struct retired *all;
 
+	if (is_freeing)
+		return;
 	pthread_mutex_lock(&lock);
 	all = take_all();
 	pthread_mutex_unlock(&lock);

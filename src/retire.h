@@ -3,6 +3,8 @@
 #ifndef SNAPMAP_RETIRE_H
 #define SNAPMAP_RETIRE_H
 
+#include <stdbool.h>
+
 /**
  * struct retired - to be embedded in whatever RCU readers can find
  * @next: used by retire.c
@@ -19,8 +21,21 @@ void retire(struct retired *retired, void (*free)(struct retired *retired));
 void retire_reap(void);
 /* The same, however little it is. */
 void retire_flush(void);
+/*
+ * Waits until no reader can have any more what nobody could find before the call. What is
+ * freed because of that is freed before retire_go_on(). Not within a read-side section, nor
+ * with locks that are taken before a fork.
+ */
+void retire_wait(void);
+void retire_go_on(void);
 /* Around fork(), by fork.c: nobody is inside in between. */
 void retire_lock(void);
 void retire_unlock(void);
+/*
+ * Around the locks of liburcu in there, which a grace period holds: the forking thread may be
+ * a reader that it waits for.
+ */
+void retire_before_fork(void);
+void retire_after_fork(bool in_child);
 
 #endif

@@ -88,11 +88,12 @@ static void let_go(struct pager_area *a, void *held)
 	segment_snapshot_put((struct segment_snapshot *)held);
 }
 
-static void failed(struct pager_area *a, int error)
+static void failed(struct pager_area *a, size_t page, int error)
 {
 	struct snapmap_segment *s = caa_container_of(a, struct snapmap_segment, area);
 	int none = 0;
 
+	(void)page;
 	atomic_compare_exchange_strong(&s->error, &none, error);
 }
 

@@ -151,6 +151,14 @@ int source_open_place(const struct place *place, struct source *ret)
 	return rc ? rc : open_at(place->dirfd, place->name, O_NOFOLLOW, ret);
 }
 
+int source_open_beneath(int dirfd, const char *path, bool cross, struct source *ret)
+{
+	unsigned forks = count_forks();
+	int fd = sys_open_beneath(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, cross);
+
+	return fd < 0 ? error_set(fd, "open", NULL) : look_at(fd, forks, ret);
+}
+
 static bool is_same(int fd, const struct stat *st)
 {
 	struct stat now;

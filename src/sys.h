@@ -71,6 +71,35 @@ int sys_unlink(int dirfd, const char *name);
 int sys_readlink(int dirfd, const char *name, char *buf, size_t size);
 int sys_reopen(int fd, int flags);
 int sys_fd_path(int fd, char *buf, size_t size);
+ssize_t sys_list(int dirfd, void *buf, size_t n);
+/* @is_mount: something is mounted there */
+struct sys_entry {
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint32_t links;
+	uint64_t ino;
+	dev_t dev;
+	uint64_t size;
+	struct timespec mtime;
+	bool is_mount;
+};
+int sys_look(int dirfd, const char *name, struct sys_entry *ret);
+int sys_open_beneath(int dirfd, const char *path, int flags, bool cross);
+
+int sys_mkdir(int dirfd, const char *name, mode_t mode);
+int sys_rmdir(int dirfd, const char *name);
+
+/* sys_inotify.c: changes of files and directories */
+int sys_inotify_open(void);
+int sys_inotify_add(int fd, const char *path, uint32_t mask);
+void sys_inotify_remove(int fd, int watch);
+int sys_wait_two(int first, int second, int ms);
+
+/* sys_subvolume.c: btrfs subvolumes */
+int sys_subvolume_snapshot(int fd, int dirfd, const char *name);
+int sys_subvolume_delete(int dirfd, const char *name);
+int sys_subvolume_set_read_only(int fd, bool read_only);
 
 /* sys_clone.c: sharing and copying of extents */
 int sys_clone(int from, int to);
@@ -130,6 +159,7 @@ int sys_lease_break_time(void);
 pid_t sys_gettid(void);
 uid_t sys_geteuid(void);
 gid_t sys_getegid(void);
+bool sys_is_admin(void);
 void sys_thread_name(const char *name);
 unsigned sys_processors(void);
 int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
@@ -137,6 +167,7 @@ int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 /* sys_fs.c: file systems */
 int sys_fs_magic(int fd, uint64_t *ret);
 int sys_fs_space(int fd, uint64_t *ret);
+bool sys_mount_has_option(int fd, const char *option);
 int sys_kernel_version(void);
 void sys_now_coarse(struct timespec *ret);
 void sys_now(struct timespec *ret);
@@ -205,7 +236,7 @@ struct sys_userfault {
 	bool tells_stores, poisons, moves;
 };
 int sys_userfault_open(bool user_only, struct sys_userfault *ret);
-int sys_userfault_register(const struct sys_userfault *u, void *address, size_t length);
+int sys_userfault_register(const struct sys_userfault *u, void *address, size_t length, bool stores);
 void sys_userfault_unregister(const struct sys_userfault *u, void *address, size_t length);
 int sys_userfault_wait(const struct sys_userfault *u, int other, int ms);
 int sys_userfault_read(const struct sys_userfault *u, void **ret_address);

@@ -3,7 +3,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -86,4 +90,41 @@ void sys_sleep(const struct timespec *time)
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, &rest) == EINTR)
 		;
+}
+
+/* "ID PARENT ... - TYPE SOURCE OPTIONS", see proc_pid_mountinfo(5). */
+static bool line_has_option(char *line, uint64_t mount, const char *option)
+{
+	char *rest = strstr(line, " - "), *save = NULL;
+
+	if (strtoull(line, NULL, 10) != mount || !rest)
+		return false;
+	rest += 3;
+	for (unsigned field = 0; field < 2 && rest; field++)
+		rest = strchr(rest + 1, ' ');
+	for (char *one = rest ? strtok_r(rest + 1, ",\n", &save) : NULL; one; one = strtok_r(NULL, ",\n", &save))
+		if (!strcmp(one, option))
+			return true;
+	return false;
+}
+
+/* An option of the file system, by the mount that @fd was opened through. False also where that cannot be found out. */
+bool sys_mount_has_option(int fd, const char *option)
+{
+	char *line = NULL;
+	size_t capacity = 0;
+	bool found = false;
+	struct statx st;
+	FILE *mounts;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) || !(st.stx_mask & STATX_MNT_ID))
+		return false;
+	mounts = fopen("/proc/thread-self/mountinfo", "re");
+	if (!mounts)
+		return false;
+	while (!found && getline(&line, &capacity, mounts) > 0)
+		found = line_has_option(line, st.stx_mnt_id, option);
+	free(line);
+	fclose(mounts);
+	return found;
 }

@@ -3,8 +3,10 @@
 #include "config.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,6 +30,35 @@ uid_t sys_geteuid(void)
 gid_t sys_getegid(void)
 {
 	return getegid();
+}
+
+static bool has_capability(unsigned capability)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	return !syscall(SYS_capget, &header, data) && (data[capability / 32].effective >> capability % 32 & 1);
+}
+
+/* The one in which user numbers are what they are: a namespace made by a user maps its own. */
+static bool in_first_user_namespace(void)
+{
+	unsigned long inside = 1, outside = 1, count = 0;
+	FILE *map = fopen("/proc/self/uid_map", "re");
+	bool first;
+
+	if (!map)
+		return false;
+	first = fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && !inside && !outside &&
+		count == UINT32_MAX;
+	fclose(map);
+	return first;
+}
+
+/* CAP_SYS_ADMIN, which system calls of file systems ask for. */
+bool sys_is_admin(void)
+{
+	return has_capability(CAP_SYS_ADMIN) && in_first_user_namespace();
 }
 
 static int create(pthread_t *thread, bool small, void *(*run)(void *arg), void *arg)

@@ -97,11 +97,12 @@ int sys_userfault_open(bool user_only, struct sys_userfault *ret)
 	return 0;
 }
 
-int sys_userfault_register(const struct sys_userfault *u, void *address, size_t length)
+/* @stores: they are to be told. */
+int sys_userfault_register(const struct sys_userfault *u, void *address, size_t length, bool stores)
 {
 	struct uffdio_register arg = {
 		.range = {(uintptr_t)address, length},
-		.mode = UFFDIO_REGISTER_MODE_MISSING | (u->tells_stores ? UFFDIO_REGISTER_MODE_WP : 0),
+		.mode = UFFDIO_REGISTER_MODE_MISSING | (stores && u->tells_stores ? UFFDIO_REGISTER_MODE_WP : 0),
 	};
 
 	return ioctl(u->fd, UFFDIO_REGISTER, &arg) ? -errno : 0;

@@ -296,26 +296,39 @@ static int store_before_move(void *arg, const struct seccomp_data *call)
 	return 0;
 }
 
+static bool can_watch_moves(void)
+{
+	struct snapmap_segment *s = read_file(0, "f", 4);
+	bool can = is_paged(s) && stats_of(s).reads_deferred && watch_works();
+
+	snapmap_segment_destroy(s);
+	return can;
+}
+
 START_TEST(test_store_right_before_a_page_is_taken_back)
 {
-	struct moment m = {0};
-	char *wanted;
+	int stores = 0;
 
-	m.s = read_file(0, "f", 4);
-	m.base = snapmap_segment_base(m.s);
-	if (!is_paged(m.s) || !stats_of(m.s).reads_deferred || !watch_works()) {
-		snapmap_segment_destroy(m.s);
+	if (!can_watch_moves())
 		test_skip("only for the pager, and where system calls can be watched");
+	/* A thread of the pager that has just brought a page may see the limit first, and is not watched. */
+	for (int tries = 0; tries < 20 && !stores; tries++) {
+		struct moment m = {0};
+		char *wanted = malloc(SIZE);
+
+		m.s = read_file(0, "f", 4);
+		m.base = snapmap_segment_base(m.s);
+		test_fill(wanted, SIZE, 4);
+		ck_assert(!memcmp(m.base, wanted, SIZE));
+		ck_ok(watch(set_limit, &m, store_before_move, &m));
+		stores = m.stores;
+		if (stores)
+			wanted[3 * PAGE] = wanted[70 * PAGE] = 'x';
+		ck_assert(!memcmp(m.base, wanted, SIZE));
+		free(wanted);
+		snapmap_segment_destroy(m.s);
 	}
-	wanted = malloc(SIZE);
-	test_fill(wanted, SIZE, 4);
-	ck_assert(!memcmp(m.base, wanted, SIZE));
-	ck_ok(watch(set_limit, &m, store_before_move, &m));
-	ck_assert_int_eq(m.stores, 1);
-	wanted[3 * PAGE] = wanted[70 * PAGE] = 'x';
-	ck_assert(!memcmp(m.base, wanted, SIZE));
-	free(wanted);
-	snapmap_segment_destroy(m.s);
+	ck_assert_int_eq(stores, 1);
 }
 END_TEST
 

@@ -22,12 +22,13 @@ struct snapmap_range {
 };
 
 /* snapmap_options.flags */
-#define SNAPMAP_STRICT (1u << 0)   /* fail with -EBUSY unless the bytes are a point in time */
-#define SNAPMAP_NOFOLLOW (1u << 1) /* a symbolic link as last part of the path is -ELOOP */
-#define SNAPMAP_POPULATE (1u << 2) /* read every page during open; its errors fail the open */
-#define SNAPMAP_GUARD (1u << 3)	   /* pages that cannot be read become zeros and a sticky error: guard.h */
-#define SNAPMAP_INHERIT (1u << 4)  /* the bytes stay right in a child of fork() */
-#define SNAPMAP_SPILL (1u << 5)	   /* for editing: stored pages may go to a work file on a disk */
+#define SNAPMAP_STRICT (1u << 0)       /* fail with -EBUSY unless the bytes are a point in time */
+#define SNAPMAP_NOFOLLOW (1u << 1)     /* a symbolic link as last part of the path is -ELOOP */
+#define SNAPMAP_POPULATE (1u << 2)     /* read every page during open; its errors fail the open */
+#define SNAPMAP_GUARD (1u << 3)	       /* pages that cannot be read become zeros and a sticky error: guard.h */
+#define SNAPMAP_INHERIT (1u << 4)      /* the bytes stay right in a child of fork() */
+#define SNAPMAP_SPILL (1u << 5)	       /* for editing: stored pages may go to a work file on a disk */
+#define SNAPMAP_CROSS_MOUNTS (1u << 6) /* for trees: go into what is mounted in it as well: tree.h */
 
 /*
  * SNAPMAP_SPILL lets edits be larger than memory and swap: the memory of the handle
@@ -91,6 +92,8 @@ struct snapmap_range {
 #define SNAPMAP_SOURCE_COPY (1u << 6)
 #define SNAPMAP_SOURCE_EXCLUSIVE (1u << 7)
 
+struct snapmap;
+
 /**
  * struct snapmap_options - how to open
  * @size: sizeof(struct snapmap_options); a size that this version does not know is
@@ -108,6 +111,10 @@ struct snapmap_range {
  *	thread that made the call, and must use neither the handle being opened nor
  *	write to its file: a copy may hold a lease that makes writers wait.
  * @progress_arg: first argument of @progress
+ * @resident_limit: for trees: bytes of contents that stay in memory; 0: no limit. See tree.h
+ * @validate: for cells: asked before a new snapshot takes the place of the last; a return
+ *	value other than 0 keeps the last. May be NULL. See cell.h
+ * @validate_arg: first argument of @validate
  *
  * A NULL pointer to options means all defaults. Zero the structure first, then
  * set @size: fields that later versions add are zero for their default.
@@ -120,11 +127,15 @@ struct snapmap_options {
 	uint64_t lease_limit;
 	int (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;
+	uint64_t resident_limit;
+	int (*validate)(void *arg, const struct snapmap *snapshot);
+	void *validate_arg;
 };
 
 /* snapmap_info.consistency */
 #define SNAPMAP_CONSISTENCY_FUZZY 0u	     /* copied while someone may have been writing */
 #define SNAPMAP_CONSISTENCY_POINT_IN_TIME 1u /* the file as it was at one instant inside open */
+#define SNAPMAP_CONSISTENCY_EACH_FILE 2u     /* a tree: each file as it was when it was touched first */
 
 /* snapmap_info.lease */
 #define SNAPMAP_LEASE_NONE 0u	/* the handle does not depend on a lease */
@@ -183,7 +194,7 @@ const char *snapmap_last_error(void);
 const char *snapmap_source_name(uint32_t source);
 
 /**
- * snapmap_consistency_name() - "point in time" or "fuzzy"
+ * snapmap_consistency_name() - "point in time", "each file" or "fuzzy"
  * @consistency: a SNAPMAP_CONSISTENCY_* value
  *
  * Return: a constant string; "unknown" for anything else.
