@@ -2,8 +2,9 @@
 /*
  * struct snapmap_cell: see include/snapmap/cell.h.
  *
- * Readers are read-side sections of liburcu. What was replaced is closed by the cell's own
- * thread after a grace period: whoever replaces it may be a reader himself.
+ * Readers are read-side sections of liburcu. One thread follows the path and takes new
+ * snapshots. Another closes what was replaced, after a grace period: that takes as long as
+ * the longest reader, and whoever replaces it may be a reader himself.
  */
 #include "config.h"
 
@@ -45,7 +46,8 @@ struct old {
  * @lock: over what follows; held while a snapshot is taken
  * @stamp: the file as it was right before @current was taken
  * @old: to be closed
- * @wake: a pipe; a byte in it: look at @old, and at @stop
+ * @has_old: there is something in @old, or @stop is set
+ * @wake: a pipe; a byte in it: look at @stop
  * @retry: the last attempt may go well without a further change
  */
 struct snapmap_cell {
@@ -54,9 +56,10 @@ struct snapmap_cell {
 	struct snapmap_options options;
 	char *tmpdir;
 	unsigned depth;
-	pthread_t thread;
-	bool has_thread;
+	pthread_t follower, closer;
+	bool has_threads;
 	pthread_mutex_t lock;
+	pthread_cond_t has_old;
 	struct stamp stamp;
 	struct cell_watch watch;
 	struct old *old;
@@ -144,7 +147,7 @@ static void put_aside(struct snapmap_cell *c, struct snapmap *map)
 	*old = (struct old){c->old, map};
 	c->old = old;
 	c->info.waiting++;
-	sys_write(c->wake[1], "", 1);
+	pthread_cond_signal(&c->has_old);
 }
 
 static void publish(struct snapmap_cell *c, struct snapmap *map)
@@ -212,30 +215,6 @@ int snapmap_cell_refresh(struct snapmap_cell *c)
 }
 
 /* ---- the thread ---- */
-
-static void close_old(struct snapmap_cell *c)
-{
-	struct old *old;
-
-	pthread_mutex_lock(&c->lock);
-	old = c->old;
-	c->old = NULL;
-	pthread_mutex_unlock(&c->lock);
-	if (!old)
-		return;
-	retire_wait();
-	while (old) {
-		struct old *next = old->next;
-
-		snapmap_close(old->map);
-		free(old);
-		old = next;
-		pthread_mutex_lock(&c->lock);
-		c->info.waiting--;
-		pthread_mutex_unlock(&c->lock);
-	}
-	retire_go_on();
-}
 
 /* Takes what is in the pipe. False: the cell is being closed. */
 static bool take_wakes(struct snapmap_cell *c)
@@ -309,26 +288,7 @@ static int patience(struct snapmap_cell *c)
 	return ms;
 }
 
-static void free_cell(struct snapmap_cell *c)
-{
-	while (c->old) {
-		struct old *next = c->old->next;
-
-		snapmap_close(c->old->map);
-		free(c->old);
-		c->old = next;
-	}
-	snapmap_close(c->current);
-	cell_watch_close(&c->watch);
-	close_fd(&c->wake[0]);
-	close_fd(&c->wake[1]);
-	pthread_mutex_destroy(&c->lock);
-	free(c->tmpdir);
-	free(c->path);
-	free(c);
-}
-
-static void *run(void *arg)
+static void *follow(void *arg)
 {
 	struct snapmap_cell *c = (struct snapmap_cell *)arg;
 	bool go_on = true;
@@ -340,7 +300,6 @@ static void *run(void *arg)
 
 		if (ready & 2)
 			go_on = take_wakes(c);
-		close_old(c);
 		changed = go_on && take_changes(c);
 		if (changed)
 			go_on = wait_for_quiet(c);
@@ -352,10 +311,72 @@ static void *run(void *arg)
 			pthread_mutex_unlock(&c->lock);
 		}
 	}
-	/* Whoever said so still has it for a moment. */
+	return NULL;
+}
+
+/* ---- the thread that closes ---- */
+
+static void close_all(struct old *old)
+{
+	while (old) {
+		struct old *next = old->next;
+
+		snapmap_close(old->map);
+		free(old);
+		old = next;
+	}
+}
+
+/* In a child of fork() others may wait, for ever, for what they waited for in the parent. */
+static void free_cell(struct snapmap_cell *c, bool child)
+{
+	close_all(c->old);
+	snapmap_close(c->current);
+	cell_watch_close(&c->watch);
+	close_fd(&c->wake[0]);
+	close_fd(&c->wake[1]);
+	if (!child) {
+		pthread_cond_destroy(&c->has_old);
+		pthread_mutex_destroy(&c->lock);
+	}
+	free(c->tmpdir);
+	free(c->path);
+	free(c);
+}
+
+/* Under the lock: what is to be closed; NULL: nothing any more. */
+static struct old *take_old(struct snapmap_cell *c, uint64_t *ret_count)
+{
+	struct old *old;
+
+	while (!c->old && !atomic_load(&c->stop))
+		pthread_cond_wait(&c->has_old, &c->lock);
+	old = c->old;
+	c->old = NULL;
+	*ret_count = c->info.waiting;
+	return old;
+}
+
+/* Ends, and frees the cell, when it is closed. */
+static void *close_old(void *arg)
+{
+	struct snapmap_cell *c = (struct snapmap_cell *)arg;
+	struct old *old;
+	uint64_t count;
+
+	sys_thread_name("snapmap-closer");
 	pthread_mutex_lock(&c->lock);
+	while ((old = take_old(c, &count))) {
+		pthread_mutex_unlock(&c->lock);
+		retire_wait();
+		close_all(old);
+		retire_go_on();
+		pthread_mutex_lock(&c->lock);
+		c->info.waiting -= count;
+	}
 	pthread_mutex_unlock(&c->lock);
-	free_cell(c);
+	pthread_join(c->follower, NULL);
+	free_cell(c, false);
 	return NULL;
 }
 
@@ -427,6 +448,21 @@ static int take_first(struct snapmap_cell *c)
 	return rc;
 }
 
+static int start(struct snapmap_cell *c)
+{
+	int rc = sys_thread_start(follow, c, &c->follower);
+
+	if (rc)
+		return rc;
+	rc = sys_thread_start(close_old, c, &c->closer);
+	if (!rc)
+		return 0;
+	atomic_store(&c->stop, true);
+	sys_write(c->wake[1], "", 1);
+	pthread_join(c->follower, NULL);
+	return rc;
+}
+
 int snapmap_cell_open(const char *path, const struct snapmap_options *options, struct snapmap_cell **ret)
 {
 	struct snapmap_cell *c;
@@ -445,21 +481,22 @@ int snapmap_cell_open(const char *path, const struct snapmap_options *options, s
 	c->wake[0] = c->wake[1] = c->watch.fd = -1;
 	c->depth = fork_depth();
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->has_old, NULL);
 	rc = prepare(c, path, options, &o);
 	if (rc)
 		error_set(rc, "follow", NULL);
 	else
 		rc = take_first(c);
 	if (!rc) {
-		rc = sys_thread_start(run, c, &c->thread);
+		rc = start(c);
 		if (rc)
 			error_set(rc, "start a thread for", NULL);
 	}
 	if (rc) {
-		free_cell(c);
+		free_cell(c, false);
 		return rc;
 	}
-	c->has_thread = true;
+	c->has_threads = true;
 	*ret = c;
 	return 0;
 }
@@ -476,29 +513,27 @@ int snapmap_cell_get_info(struct snapmap_cell *c, struct snapmap_cell_info *ret)
 }
 
 /*
- * Within a read-side section, of another cell, the thread is not waited for: it may be
- * waiting for the end of this very section. In a child of fork() there is none.
+ * Within a read-side section, of another cell, nobody is waited for: it may be this very
+ * section whose end they wait for. In a child of fork() there are no threads.
  */
 void snapmap_cell_close(struct snapmap_cell *c)
 {
-	pthread_t thread;
-	bool reads;
+	pthread_t closer;
 
 	if (!c)
 		return;
-	if (!c->has_thread || fork_depth() != c->depth) {
-		free_cell(c);
+	if (!c->has_threads || fork_depth() != c->depth) {
+		free_cell(c, true);
 		return;
 	}
-	thread = c->thread;
-	reads = rcu_read_ongoing();
-	/* The thread frees it. */
+	closer = c->closer;
 	pthread_mutex_lock(&c->lock);
 	atomic_store(&c->stop, true);
 	sys_write(c->wake[1], "", 1);
+	pthread_cond_signal(&c->has_old);
 	pthread_mutex_unlock(&c->lock);
-	if (reads)
-		pthread_detach(thread);
+	if (rcu_read_ongoing())
+		pthread_detach(closer);
 	else
-		pthread_join(thread, NULL);
+		pthread_join(closer, NULL);
 }

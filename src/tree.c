@@ -53,9 +53,9 @@ static struct tree_listing *find_listing(struct tree_arena *arena, size_t page)
 		else
 			high = middle;
 	}
-	l = arena->spans[low];
+	l = high ? arena->spans[low] : NULL;
 	pthread_rwlock_unlock(&arena->tree->lock);
-	return page < l->end ? l : NULL;
+	return l && page < l->end ? l : NULL;
 }
 
 /* The last that begins no later: those before it without pages begin at the same one. */
@@ -393,7 +393,7 @@ static int take_span(struct snapmap_tree *t, struct tree_listing *l, size_t page
 		rc = add_arena(t, pages);
 		a = t->arenas;
 	}
-	if (!rc && a->nspans == a->capacity) {
+	if (!rc && a->promised == a->capacity) {
 		size_t capacity = a->capacity ? a->capacity * 2 : 64;
 		void *spans = realloc(a->spans, capacity * sizeof(struct tree_listing *));
 
@@ -410,9 +410,23 @@ static int take_span(struct snapmap_tree *t, struct tree_listing *l, size_t page
 	l->first = a->used;
 	a->used += pages;
 	l->end = a->used;
-	if (pages)
-		a->spans[a->nspans++] = l;
+	a->promised++;
 	return 0;
+}
+
+/* Those that were begun later may be ready before. */
+void tree_listing_publish(struct tree_listing *l)
+{
+	struct tree_arena *a = l->arena;
+	size_t at;
+
+	pthread_rwlock_wrlock(&l->tree->lock);
+	if (l->end > l->first) {
+		for (at = a->nspans++; at && a->spans[at - 1]->first > l->first; at--)
+			a->spans[at] = a->spans[at - 1];
+		a->spans[at] = l;
+	}
+	pthread_rwlock_unlock(&l->tree->lock);
 }
 
 struct tree_listing *tree_listing_create(struct snapmap_tree *t, size_t n, size_t names, size_t pages)
@@ -643,6 +657,7 @@ static int make_root(struct snapmap_tree *t)
 		.flags = e.is_mount ? SNAPMAP_FILE_MOUNT : 0,
 	};
 	l->entries[0].first = l->first;
+	tree_listing_publish(l);
 	t->first = l;
 	return 0;
 }

@@ -111,7 +111,8 @@ struct tree_dir {
  * @area: for the pager
  * @tree: whose
  * @used: pages that were given out
- * @spans: the listings that have them, in order; @nspans of them, room for @capacity
+ * @spans: the listings that have them, in order; @nspans of them, room for @capacity, of which
+ *	@promised is for those that are not whole yet as well
  * @next: another one
  */
 struct tree_arena {
@@ -119,7 +120,7 @@ struct tree_arena {
 	struct snapmap_tree *tree;
 	size_t used;
 	struct tree_listing **spans;
-	size_t nspans, capacity;
+	size_t nspans, promised, capacity;
 	struct tree_arena *next;
 };
 
@@ -167,6 +168,8 @@ struct snapmap_tree {
 /* tree.c */
 /* With @pages of addresses; NULL if there are not so many left, or no memory. Under no lock but that of an entry. */
 struct tree_listing *tree_listing_create(struct snapmap_tree *tree, size_t n, size_t names, size_t pages);
+/* It is whole: from now on it is found by its pages. */
+void tree_listing_publish(struct tree_listing *listing);
 char *tree_address(const struct tree_listing *listing, size_t page);
 /* Pages of the entry. */
 size_t tree_pages(const struct tree_listing *listing, size_t i);

@@ -362,6 +362,7 @@ static int read_it(struct snapmap_tree *t, const struct snapmap_file *file, stru
 		return -ENOMEM;
 	fill(l, file, r);
 	tree_hash(l);
+	tree_listing_publish(l);
 	*ret = l;
 	return 0;
 }
