@@ -57,6 +57,14 @@
 	WORKLOAD(segment_touch)      \
 	WORKLOAD(segment_write)      \
 	WORKLOAD(segment_small)      \
+	/* work_tree.c */            \
+	WORKLOAD(tree_open)          \
+	WORKLOAD(tree_walk)          \
+	WORKLOAD(tree_lookup)        \
+	WORKLOAD(tree_touch)         \
+	/* work_cell.c */            \
+	WORKLOAD(cell_enter)         \
+	WORKLOAD(cell_longest)       \
 	/* work_image.c */           \
 	WORKLOAD(in_image_clone)     \
 	WORKLOAD(in_image_map)       \

@@ -154,6 +154,8 @@ void pager_note_loaded(struct pager_area *area, size_t page, size_t pages);
 void pager_give_back(struct pager_area *area);
 
 /* pager_threads.c */
+/* Whether the calling thread is one of the pager's: all signals are blocked there. */
+bool pager_is_calling(void);
 /* Starts the threads for the first area, ends them after the last. */
 int pager_threads_enter(struct pager_area *area);
 void pager_threads_leave(struct pager_area *area);

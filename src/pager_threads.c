@@ -44,6 +44,7 @@ static struct pager_service services[] = {
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t list_lock = PTHREAD_RWLOCK_INITIALIZER;
 static CDS_LIST_HEAD(areas);
+static _Thread_local bool is_ours;
 static pthread_mutex_t scratch_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- faults ---- */
@@ -88,12 +89,18 @@ static int look_for_a_while(struct pager_service *s, void **ret)
 	return rc;
 }
 
+bool pager_is_calling(void)
+{
+	return is_ours;
+}
+
 static void *run(void *arg)
 {
 	struct pager_service *s = (struct pager_service *)arg;
 	void *address;
 	int rc;
 
+	is_ours = true;
 	sys_thread_name("snapmap-pager");
 	while (!atomic_load(&s->stopping)) {
 		rc = sys_userfault_read(&s->userfault, &address);

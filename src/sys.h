@@ -144,6 +144,7 @@ void sys_wait_for_writers(int fd, uint64_t size, enum sys_wait way, bool own_off
 /* sys_lease.c: leases (fcntl(2), F_SETLEASE) */
 int sys_lease_take(int fd, pid_t owner);
 int sys_lease_take_unheard(int fd);
+int sys_lease_take_briefly(int fd);
 bool sys_lease_held(int fd);
 bool sys_lease_marked(int fd);
 void sys_lease_drop(int fd);

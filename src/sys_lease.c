@@ -55,13 +55,22 @@ int sys_lease_take(int fd, pid_t owner)
 	return 0;
 }
 
+/*
+ * The same for a moment, by a thread of ours with all signals blocked: what a break sends
+ * stays pending with it, and is lost with it.
+ */
+int sys_lease_take_briefly(int fd)
+{
+	struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = sys_gettid()};
+
+	return fcntl(fd, F_SETOWN_EX, &owner) || fcntl(fd, F_SETLEASE, F_RDLCK) ? -errno : 0;
+}
+
 static void *take_and_end(void *arg)
 {
 	struct unheard *u = (struct unheard *)arg;
-	struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = sys_gettid()};
 
-	if (fcntl(u->fd, F_SETOWN_EX, &owner) || fcntl(u->fd, F_SETLEASE, F_RDLCK))
-		u->error = -errno;
+	u->error = sys_lease_take_briefly(u->fd);
 	return NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal.h"
 #include "tree.h"
 
 /* What a file is read from: a snapshot, or a mapping of it where nobody can change it. */
@@ -54,22 +55,28 @@ static int take_snapshot(struct snapmap_tree *t, struct source *source, const ch
 }
 
 /* It is to be the file that the directory was read with. */
-static int take(struct snapmap_tree *t, const struct snapmap_file *file, struct taken *ret)
+static int open_it(struct snapmap_tree *t, const struct snapmap_file *file, struct source *ret)
 {
-	struct source source;
 	int rc;
 
 	error_begin(file->name);
-	rc = tree_open_file(t, file, &source);
+	rc = tree_open_file(t, file, ret);
 	if (rc)
 		return rc;
-	if (source.st.st_dev != file->dev || source.st.st_ino != file->ino || (uint64_t)source.st.st_size < file->size)
-		rc = -ESTALE;
-	else if (t->image.fd >= 0 || t->never_written)
-		rc = take_as_it_is(&source, ret);
+	if (ret->st.st_dev == file->dev && ret->st.st_ino == file->ino && (uint64_t)ret->st.st_size >= file->size)
+		return 0;
+	source_close(ret);
+	return -ESTALE;
+}
+
+static int take(struct snapmap_tree *t, const struct snapmap_file *file, struct source *source, struct taken *ret)
+{
+	int rc;
+
+	if (t->image.fd >= 0 || t->never_written)
+		rc = take_as_it_is(source, ret);
 	else
-		rc = take_snapshot(t, &source, file->name, ret);
-	source_close(&source);
+		rc = take_snapshot(t, source, file->name, ret);
 	if (!rc && ret->size < file->size) {
 		close_taken(ret);
 		rc = -ESTALE;
@@ -77,24 +84,77 @@ static int take(struct snapmap_tree *t, const struct snapmap_file *file, struct 
 	return rc;
 }
 
-static int keep_small(const struct taken *taken, const struct snapmap_file *file, size_t span, struct tree_node *node)
+/* ---- small files ---- */
+
+/*
+ * While a lease is held nobody has the file open for writing: what is read is a point in
+ * time, and the whole of what a snapshot would be. Files that others may write to can be cut
+ * without an open (backends/lease.c).
+ */
+static bool may_read_under_lease(const struct snapmap_tree *t, const struct source *s)
 {
-	int rc;
+	uint32_t source = t->options.source;
+
+	return pager_is_calling() && (source == SNAPMAP_SOURCE_AUTO || source == SNAPMAP_SOURCE_LEASE) &&
+	       s->own_offset && (s->fs->flags & FS_LEASES) && !(s->st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* Only what was read all the while counts. The lease ends when the file is closed. */
+static bool read_under_lease(const struct snapmap_file *file, const struct source *source, char *bytes)
+{
+	struct journal_marker marker;
+	size_t got;
+
+	return !sys_lease_take_briefly(source->fd) && !journal_marker_get(source->fd, &marker) && !marker.applying &&
+	       !sys_pread_full(source->fd, bytes, file->size, 0, &got) && got == file->size &&
+	       sys_lease_held(source->fd);
+}
+
+static int read_as_it_is(const struct snapmap_file *file, const struct source *source, char *bytes)
+{
+	size_t got;
+	int rc = sys_pread_full(source->fd, bytes, file->size, 0, &got);
+
+	return rc ? rc : got == file->size ? 0 : -ESTALE;
+}
+
+static int read_snapshot(struct snapmap_tree *t, const struct snapmap_file *file, struct source *source, char *bytes)
+{
+	struct taken taken = {0};
+	int rc = take(t, file, source, &taken);
+
+	/* By the kernel, which tells of what cannot be read. */
+	if (!rc)
+		rc = sys_copy_memory(bytes, taken.data, file->size);
+	close_taken(&taken);
+	return rc;
+}
+
+static int read_small(struct snapmap_tree *t, const struct snapmap_file *file, struct source *source, size_t span,
+		      struct tree_node *node)
+{
+	int rc = 0;
 
 	node->bytes = (char *)malloc(span);
 	if (!node->bytes)
 		return -ENOMEM;
-	/* By the kernel, which tells of what cannot be read. */
-	rc = sys_copy_memory(node->bytes, taken->data, file->size);
+	if (t->image.fd >= 0 || t->never_written) {
+		rc = read_as_it_is(file, source, node->bytes);
+	} else if (!may_read_under_lease(t, source) || !read_under_lease(file, source, node->bytes)) {
+		sys_lease_drop(source->fd);
+		rc = read_snapshot(t, file, source, node->bytes);
+	}
 	if (rc) {
 		free(node->bytes);
 		node->bytes = NULL;
-		return rc == -EFAULT ? -EIO : rc;
+		return rc;
 	}
 	memset(node->bytes + file->size, 0, span - file->size);
 	node->kind = TREE_SMALL;
 	return 0;
 }
+
+/* ---- large files ---- */
 
 /* A last page in which more follows, for the file has grown. */
 static int make_tail(const struct taken *taken, const struct snapmap_file *file, size_t span, struct tree_node *node)
@@ -108,37 +168,44 @@ static int make_tail(const struct taken *taken, const struct snapmap_file *file,
 	if (!node->tail)
 		return -ENOMEM;
 	rc = sys_copy_memory(node->tail, taken->data + span - page, used);
-	return rc == -EFAULT ? -EIO : rc;
+	return rc;
 }
 
-static int keep_large(struct taken *taken, const struct snapmap_file *file, size_t span, struct tree_node *node)
+static int keep_large(struct snapmap_tree *t, const struct snapmap_file *file, struct source *source, size_t span,
+		      struct tree_node *node)
 {
-	int rc = make_tail(taken, file, span, node);
+	struct taken taken = {0};
+	int rc = take(t, file, source, &taken);
 
+	if (rc)
+		return rc;
+	rc = make_tail(&taken, file, span, node);
 	if (rc) {
 		free(node->tail);
 		node->tail = NULL;
+		close_taken(&taken);
 		return rc;
 	}
-	node->map = taken->map;
-	node->view = taken->view;
-	node->data = taken->data;
-	*taken = (struct taken){0};
+	node->map = taken.map;
+	node->view = taken.view;
+	node->data = taken.data;
 	node->kind = TREE_LARGE;
 	return 0;
 }
+
+/* ---- both ---- */
 
 void tree_read(struct tree_listing *l, size_t i, struct tree_node *node)
 {
 	const struct snapmap_file *file = &l->files[i];
 	size_t span = tree_pages(l, i) * sys_page_size();
-	struct taken taken = {0};
-	int rc = take(l->tree, file, &taken);
+	struct source source;
+	int rc = open_it(l->tree, file, &source);
 
 	if (!rc) {
-		rc = file->size <= SNAPMAP_TREE_SMALL ? keep_small(&taken, file, span, node)
-						      : keep_large(&taken, file, span, node);
-		close_taken(&taken);
+		rc = file->size <= SNAPMAP_TREE_SMALL ? read_small(l->tree, file, &source, span, node)
+						      : keep_large(l->tree, file, &source, span, node);
+		source_close(&source);
 	}
 	atomic_fetch_add(&l->tree->nfiles, 1);
 	if (!rc)

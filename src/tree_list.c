@@ -218,7 +218,8 @@ static void put_in_order(struct reading *r)
 		r->v[i].key = key;
 	}
 	names_of_sort = r->names;
-	qsort(r->v, r->n, sizeof(*r->v), in_order);
+	if (r->n)
+		qsort(r->v, r->n, sizeof(*r->v), in_order);
 	/* A name that was moved while the directory was read can come twice. */
 	for (size_t i = 0; i < r->n; i++)
 		if (!kept || strcmp(r->names + r->v[kept - 1].name, r->names + r->v[i].name) != 0)

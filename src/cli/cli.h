@@ -37,6 +37,7 @@ int cmd_sponge(int argc, char **argv);
 int cmd_patch(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_fs(int argc, char **argv);
+int cmd_tree(int argc, char **argv);
 
 /* ---- command line (options.c) */
 

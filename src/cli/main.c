@@ -18,6 +18,7 @@ static const struct {
 	{"sponge", "replace a file by standard input, once that has ended", cmd_sponge},
 	{"patch", "write standard input into a file at an offset", cmd_patch},
 	{"fs", "list, read, copy and clone files inside the image of a mini file system", cmd_fs},
+	{"tree", "list what is below a directory, at one instant where that can be had", cmd_tree},
 	{"bench", "measure what things cost here, and on which file system they cost less", cmd_bench},
 };
 
