@@ -356,6 +356,36 @@ END_TEST
 
 /* ---- patch */
 
+START_TEST(test_tree_lists_what_is_there)
+{
+	ck_assert(!mkdir("d", 0755) && !mkdir("d/b", 0755));
+	test_make_file("d/b/x", 5, 1);
+	test_make_file("d/a", 12345, 1);
+	ck_assert(!symlink("a", "d/l\n"));
+	ck_assert_int_eq(run("snapmap tree -q d"), 0);
+	ck_assert_str_eq(out, "                d/\n"
+			      "         12345    a\n"
+			      "                  b/\n"
+			      "             5      x\n"
+			      "                  l? -> a\n"
+			      "2 directories, 3 files, 12350 bytes\n");
+	ck_assert_str_eq(err, "");
+	ck_assert_int_eq(run("snapmap tree d"), 0);
+	ck_assert(!err[0] == !strcmp(test_fs()->name, "btrfs") || !test_is_root());
+	ck_assert_int_eq(run("snapmap tree none"), 1);
+	ck_assert_ptr_nonnull(strstr(err, "none"));
+	ck_assert_int_eq(run("snapmap tree d e"), 2);
+	ck_assert_int_eq(run("snapmap tree --cross-mounts --quiet d"), 0);
+	ck_assert_int_eq(run("snapmap tree -q d >/dev/full"), 1);
+	if (!test_is_root()) {
+		ck_assert(!chmod("d/b", 0));
+		ck_assert_int_eq(run("snapmap tree -q d"), 1);
+		ck_assert_ptr_nonnull(strstr(err, "'b' cannot be read"));
+		ck_assert(!chmod("d/b", 0755));
+	}
+}
+END_TEST
+
 START_TEST(test_patch_at_any_offset)
 {
 	static const struct {
@@ -467,6 +497,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_sponge_of_a_large_input);
 	tcase_add_test(tc, test_sponge_whose_input_fails_changes_nothing);
 	tcase_add_test(tc, test_sponge_replaces_whatever_is_there);
+	tcase_add_test(tc, test_tree_lists_what_is_there);
 	tcase_add_test(tc, test_patch_at_any_offset);
 	tcase_add_test(tc, test_patch_of_much_and_of_nothing);
 	tcase_add_test(tc, test_patch_refuses_bad_offsets);

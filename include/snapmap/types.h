@@ -58,7 +58,8 @@ struct snapmap_range {
  * squashfs, with fs-verity on ext4 and f2fs, and memory files with F_SEAL_WRITE and
  * F_SEAL_SHRINK. What it trusts in is whoever may write to the device or image file
  * below erofs and squashfs. REFLINK shares the file's extents, COPY copies its
- * bytes. The others are not built in, but for EXCLUSIVE:
+ * bytes. SUBVOLUME is for whole trees on btrfs: tree.h. SNAPFS is not built in, and files in
+ * images of mini file systems (MINIFS) are opened by minifs.h. The others:
  *
  * LEASE maps the file itself as well, of whoever owns it, until somebody opens it for
  * writing. A struct snapmap_mut by LEASE has its pages filled from there by threads of the

@@ -9,13 +9,21 @@
 
 #include "cli.h"
 
+enum {
+	OPTION_CROSS_MOUNTS
+};
+
+static const struct own_option own_options[] = {
+	[OPTION_CROSS_MOUNTS] = {"cross-mounts", NULL, "also list what is mounted below"},
+	{NULL, NULL, NULL},
+};
+
 static bool cross_mounts;
 
 static int take_option(size_t which, const char *value)
 {
-	(void)which;
 	(void)value;
-	cross_mounts = true;
+	cross_mounts |= which == OPTION_CROSS_MOUNTS;
 	return -1;
 }
 
@@ -30,7 +38,7 @@ static const struct syntax syntax = {
 		"was at one instant; --strict fails elsewhere. What is mounted below is named, but not\n"
 		"entered, unless --cross-mounts is given. What could not be read is told, and makes\n"
 		"the exit status 1.\n",
-	.own = (const struct own_option[]){{"cross-mounts", NULL, "also list what is mounted below"}, {0}},
+	.own = own_options,
 	.take = take_option,
 };
 
