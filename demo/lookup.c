@@ -11,8 +11,8 @@
 
 #include <pthread.h>
 #include <snapmap.h>
-#include <stdbool.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

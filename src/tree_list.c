@@ -245,7 +245,8 @@ static void fill(struct tree_listing *l, const struct snapmap_file *parent, cons
 {
 	size_t at = l->first;
 
-	memcpy(l->names, r->names, r->used);
+	if (r->used)
+		memcpy(l->names, r->names, r->used);
 	for (size_t i = 0; i < r->n; i++) {
 		const struct found *f = &r->v[i];
 		size_t pages = pages_of(f);
