@@ -28,7 +28,8 @@ static int registered;
 
 static void before(void)
 {
-	/* Before all else: who holds it may wait for threads that need what follows. */
+	retire_prepare_fork();
+	/* Before all locks: who holds it may wait for threads that need what follows. */
 	pager_before_fork();
 	retire_before_fork();
 	/* A first read-side section would take a lock that the next call keeps. */

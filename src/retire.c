@@ -7,9 +7,10 @@
  * thread of ours. The exception is the thread of a cell.
  *
  * A thread may fork within a read-side section, while another waits for a grace period: it
- * leaves the section for the fork. What it may still look at is kept nevertheless: nothing is freed
- * between retire_before_fork() and retire_after_fork(), and who has waited meanwhile
- * waits again.
+ * leaves the section for the fork. What it may still look at is kept nevertheless: nothing is
+ * freed while somebody forks, and who has waited meanwhile waits again. And before it takes any
+ * other lock it lets all who wait come to their end, for they wait for readers who
+ * may want that lock.
  */
 #include "config.h"
 
@@ -31,9 +32,16 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct retired *list;
 static atomic_uint count;
 
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* closed during forks, and while something is freed */
-static unsigned forks, waiters;
-static unsigned sections; /* that the forking thread is in */
+/*
+ * Over what follows; held while something is freed, and during forks.
+ * @forks: so far
+ * @forking: threads that are about to fork, or at it
+ * @waiting: those within a grace period
+ */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static unsigned forks, forking, waiting;
+static _Thread_local unsigned sections; /* that this thread has left for a fork */
 static _Thread_local bool is_freeing;
 
 static struct retired *take_all(void)
@@ -45,19 +53,27 @@ static struct retired *take_all(void)
 	return all;
 }
 
+static void wait_for_forks(void)
+{
+	while (forking)
+		pthread_cond_wait(&changed, &gate);
+}
+
 void retire_wait(void)
 {
 	unsigned seen;
 
 	pthread_mutex_lock(&gate);
-	waiters++;
 	do {
+		wait_for_forks();
 		seen = forks;
+		waiting++;
 		pthread_mutex_unlock(&gate);
 		synchronize_rcu();
 		pthread_mutex_lock(&gate);
-	} while (seen != forks);
-	waiters--;
+		waiting--;
+		pthread_cond_broadcast(&changed);
+	} while (forking || seen != forks);
 	is_freeing = true;
 }
 
@@ -67,11 +83,20 @@ void retire_go_on(void)
 	pthread_mutex_unlock(&gate);
 }
 
+void retire_prepare_fork(void)
+{
+	pthread_mutex_lock(&gate);
+	forking++;
+	for (sections = 0; waiting && rcu_read_ongoing(); sections++)
+		rcu_read_unlock();
+	while (waiting)
+		pthread_cond_wait(&changed, &gate);
+	pthread_mutex_unlock(&gate);
+}
+
 void retire_before_fork(void)
 {
 	pthread_mutex_lock(&gate);
-	for (sections = 0; waiters && rcu_read_ongoing(); sections++)
-		rcu_read_unlock();
 }
 
 void retire_after_fork(bool in_child)
@@ -79,8 +104,13 @@ void retire_after_fork(bool in_child)
 	for (; sections; sections--)
 		rcu_read_lock();
 	forks++;
-	if (in_child)
-		waiters = 0;
+	forking--;
+	if (in_child) {
+		forking = 0;
+		changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	} else {
+		pthread_cond_broadcast(&changed);
+	}
 	pthread_mutex_unlock(&gate);
 }
 

@@ -31,10 +31,8 @@ void retire_go_on(void);
 /* Around fork(), by fork.c: nobody is inside in between. */
 void retire_lock(void);
 void retire_unlock(void);
-/*
- * Around the locks of liburcu in there, which a grace period holds: the forking thread may be
- * a reader that it waits for.
- */
+/* Before any other lock: leaves read-side sections, and lets those who wait come to their end. */
+void retire_prepare_fork(void);
 void retire_before_fork(void);
 void retire_after_fork(bool in_child);
 

@@ -37,14 +37,29 @@ static int take_as_it_is(const struct source *source, struct taken *ret)
 	return rc ? error_set(rc, "map", NULL) : 0;
 }
 
+/* Whether no commit by journal is half done: src/journal.h. In what nobody can change it stays so. */
+static bool is_at_rest(const struct source *source)
+{
+	struct journal_marker marker;
+
+	return !journal_marker_get(source->fd, &marker) && !marker.applying;
+}
+
 static int take_snapshot(struct snapmap_tree *t, struct source *source, const char *name, struct taken *ret)
 {
+	struct place place = {.dirfd = -1, .link_dirfd = -1};
 	struct options o = t->options;
 	struct snapmap_info info;
 	int rc;
 
 	o.flags = 0;
-	rc = map_open_source(source, t->fd, NULL, &o, name, &ret->map);
+	if (o.source == SNAPMAP_SOURCE_SUBVOLUME)
+		o.source = SNAPMAP_SOURCE_AUTO;
+	/* Where the journal is; else any directory near will do for an image. */
+	if (!is_at_rest(source))
+		place_find_fd(source->fd, &place);
+	rc = map_open_source(source, place.dirfd < 0 ? t->fd : place.dirfd, NULL, &o, name, &ret->map);
+	place_close(&place);
 	if (rc)
 		return rc;
 	ret->data = (const char *)snapmap_data(ret->map);
@@ -73,7 +88,7 @@ static int take(struct snapmap_tree *t, const struct snapmap_file *file, struct 
 {
 	int rc;
 
-	if (t->image.fd >= 0 || t->never_written)
+	if ((t->image.fd >= 0 || t->never_written) && is_at_rest(source))
 		rc = take_as_it_is(source, ret);
 	else
 		rc = take_snapshot(t, source, file->name, ret);
@@ -102,10 +117,9 @@ static bool may_read_under_lease(const struct snapmap_tree *t, const struct sour
 /* Only what was read all the while counts. The lease ends when the file is closed. */
 static bool read_under_lease(const struct snapmap_file *file, const struct source *source, char *bytes)
 {
-	struct journal_marker marker;
 	size_t got;
 
-	return !sys_lease_take_briefly(source->fd) && !journal_marker_get(source->fd, &marker) && !marker.applying &&
+	return !sys_lease_take_briefly(source->fd) && is_at_rest(source) &&
 	       !sys_pread_full(source->fd, bytes, file->size, 0, &got) && got == file->size &&
 	       sys_lease_held(source->fd);
 }
@@ -138,7 +152,7 @@ static int read_small(struct snapmap_tree *t, const struct snapmap_file *file, s
 	node->bytes = (char *)malloc(span);
 	if (!node->bytes)
 		return -ENOMEM;
-	if (t->image.fd >= 0 || t->never_written) {
+	if ((t->image.fd >= 0 || t->never_written) && is_at_rest(source)) {
 		rc = read_as_it_is(file, source, node->bytes);
 	} else if (!may_read_under_lease(t, source) || !read_under_lease(file, source, node->bytes)) {
 		sys_lease_drop(source->fd);

@@ -386,6 +386,59 @@ START_TEST(test_forks_while_reading)
 }
 END_TEST
 
+/* Each is a reader, and has what others wait for: forks, trees (whose end waits for threads), cells. */
+static void *fork_on(void *arg)
+{
+	struct readers *r = arg;
+	int status;
+
+	while (!atomic_load(&r->stop)) {
+		const struct snapmap *map = snapmap_cell_enter(r->c);
+		char first = *(const char *)snapmap_data(map);
+		struct snapmap_tree *t;
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(0);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			atomic_fetch_add(&r->wrong, 1);
+		if (snapmap_tree_open(".", NULL, &t))
+			atomic_fetch_add(&r->wrong, 1);
+		else
+			snapmap_tree_close(t);
+		if (*(const char *)snapmap_data(map) != first)
+			atomic_fetch_add(&r->wrong, 1);
+		snapmap_cell_leave(r->c);
+		atomic_fetch_add(&r->reads, 1);
+	}
+	return NULL;
+}
+
+START_TEST(test_readers_that_fork_and_wait)
+{
+	struct readers r = {0};
+	pthread_t threads[4];
+	char text[20];
+
+	write_text("f", "a");
+	r.c = open_cell("f");
+	for (int i = 0; i < 4; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, fork_on, &r));
+	for (int i = 0; i < 100; i++) {
+		snprintf(text, sizeof(text), "%c", 'a' + i % 26);
+		replace("f", text);
+		ck_ok(snapmap_cell_refresh(r.c));
+		usleep(5000);
+	}
+	r.stop = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_int_eq(r.wrong, 0);
+	ck_assert_uint_gt(r.reads, 4);
+	snapmap_cell_close(r.c);
+}
+END_TEST
+
 /* Several, of which one is read while another is opened, refreshed and closed. */
 START_TEST(test_cells_within_cells)
 {
@@ -492,8 +545,10 @@ static void add(TCase *tc)
 	tcase_add_test(tc, test_the_last_good_one_stays);
 	tcase_add_test(tc, test_bursts);
 	tcase_add_test(tc, test_many_readers);
-	if (TEST_CHILD_HAS_THREADS)
+	if (TEST_CHILD_HAS_THREADS) {
 		tcase_add_test(tc, test_forks_while_reading);
+		tcase_add_test(tc, test_readers_that_fork_and_wait);
+	}
 	tcase_add_test(tc, test_cells_within_cells);
 	tcase_add_test(tc, test_bad_input);
 	tcase_add_test(tc, test_without_watches);

@@ -30,7 +30,8 @@ extern "C" {
  *
  * Readers may be signal handlers of threads that have entered before. Anything may be done
  * between enter and leave, also a fork(); the memory of snapshots that have gone meanwhile
- * is kept as long as it takes. After fork() a child has the thread no more: its cell stays as
+ * is kept as long as it takes. A fork() waits for readers of other threads, if old snapshots wait
+ * for these: let it not be under a lock that readers take. After fork() a child has the thread no more: its cell stays as
  * it is, and only with SNAPMAP_INHERIT its memory can be used.
  */
 
