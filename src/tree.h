@@ -192,6 +192,7 @@ void tree_node_free(struct tree_node *node);
 /* tree_lookup.c */
 uint32_t tree_slots_for(size_t n);
 void tree_hash(struct tree_listing *listing);
+uint32_t tree_hash_name(const char *name, size_t n);
 
 /* tree_store.c. Quiet. */
 void tree_store_init(struct tree_store *store);

@@ -18,7 +18,7 @@ static uint64_t mix(uint64_t h, uint64_t word)
 	return h ^ h >> 29;
 }
 
-static uint32_t hash(const char *name, size_t n)
+uint32_t tree_hash_name(const char *name, size_t n)
 {
 	uint64_t h = n, word;
 
@@ -46,7 +46,7 @@ uint32_t tree_slots_for(size_t n)
 void tree_hash(struct tree_listing *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		uint32_t at = hash(l->files[i].name, strlen(l->files[i].name));
+		uint32_t at = tree_hash_name(l->files[i].name, strlen(l->files[i].name));
 
 		for (unsigned step = 0; step < STEPS; step++, at++) {
 			if (!l->slots[at & l->mask]) {
@@ -84,7 +84,7 @@ static const struct snapmap_file *find_sorted(const struct tree_listing *l, cons
 
 static const struct snapmap_file *find(const struct tree_listing *l, const char *name, size_t n)
 {
-	uint32_t at = hash(name, n);
+	uint32_t at = tree_hash_name(name, n);
 
 	for (unsigned step = 0; step < STEPS; step++, at++) {
 		uint32_t slot = l->slots[at & l->mask];

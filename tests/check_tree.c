@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "segmenting.h"
+#include "tree.h"
 
 /* Larger than SNAPMAP_TREE_SMALL. */
 #define LARGE (300000 + 77)
@@ -168,9 +169,42 @@ START_TEST(test_large_directories)
 			snprintf(path, sizeof(path), "%s-", dir->files[i].name);
 			if (snapmap_file_lookup(dir, path))
 				ck_abort_msg("%s is there", path);
+			/* A part of a name is none, unless it is another's. */
+			path[strlen(path) - 2] = 0;
+			const struct snapmap_file *f = snapmap_file_lookup(dir, path);
+			if (f && path[0] && strcmp(f->name, path) != 0)
+				ck_abort_msg("%s is %s", path, f->name);
 		}
 		snapmap_tree_close(t);
 	}
+}
+END_TEST
+
+/* Who may write to a directory can choose names that collide. */
+START_TEST(test_names_that_collide)
+{
+	const struct snapmap_dir *dir;
+	struct snapmap_tree *t;
+	unsigned made = 0;
+
+	ck_assert(!mkdir("d", 0755));
+	for (unsigned i = 0; made < 100; i++) {
+		char path[40];
+
+		snprintf(path, sizeof(path), "d/n%u", i);
+		if (tree_hash_name(path + 2, strlen(path + 2)) & 255)
+			continue;
+		test_make_file(path, 0, 0);
+		made++;
+	}
+	t = tree_of("d");
+	dir = snapmap_tree_root(t)->dir;
+	ck_assert_uint_eq(dir->nfiles, made);
+	for (size_t i = 0; i < dir->nfiles; i++)
+		if (snapmap_file_lookup(dir, dir->files[i].name) != &dir->files[i])
+			ck_abort_msg("%s", dir->files[i].name);
+	ck_assert(!snapmap_file_lookup(dir, "n"));
+	snapmap_tree_close(t);
 }
 END_TEST
 
@@ -804,6 +838,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, test_structure);
 	tcase_add_test(tc, test_lookup);
 	tcase_add_test(tc, test_large_directories);
+	tcase_add_test(tc, test_names_that_collide);
 	tcase_add_loop_test(tc, test_contents_are_fixed_once_touched, 0, 2);
 	tcase_add_loop_test(tc, test_size_agrees_with_contents, 0, 6 * CHANGES);
 	tcase_add_test(tc, test_directories_that_go);
