@@ -149,7 +149,8 @@ static int read_some_before(struct pager_bytes *b)
 
 /*
  * Returns the pages that are there now, from @page on; less than 1 only if @ret_error says
- * why. What pages show may change while they are read, but not for ever.
+ * why. What pages show may change while they are read, but not for ever; that of a fixed area
+ * does not, it is only given back.
  */
 static size_t bring(struct pager_area *a, size_t page, size_t most, int *ret_error)
 {
@@ -169,7 +170,7 @@ static size_t bring(struct pager_area *a, size_t page, size_t most, int *ret_err
 		*ret_error = read_some_before(&b);
 		if (patient)
 			pthread_rwlock_rdlock(&a->lock);
-		same = a->changes == seen;
+		same = a->fixed || a->changes == seen;
 		if (same && !*ret_error)
 			n = put(a, page, b.pages, b.from, ret_error);
 		pthread_rwlock_unlock(&a->lock);
