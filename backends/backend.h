@@ -151,8 +151,8 @@ struct tree_backend {
 /* table.c */
 const struct backend *backend_at(size_t index);
 int image_open(const struct source_request *request, struct image *ret);
-/* Sets the error sentence, and what was tried. */
-int tree_image_open(int dirfd, struct tree_image *ret);
+/* If it is @wanted, a failure has the error sentence; else it is one of what was tried. */
+int tree_image_open(int dirfd, bool wanted, struct tree_image *ret);
 void tree_image_close(struct tree_image *image, bool in_child);
 
 #endif

@@ -95,7 +95,7 @@ int image_open(const struct source_request *request, struct image *ret)
 }
 
 /* There is one. */
-int tree_image_open(int dirfd, struct tree_image *ret)
+int tree_image_open(int dirfd, bool wanted, struct tree_image *ret)
 {
 	const struct tree_backend *b = &tree_backend_subvolume;
 	const char *step = "";
@@ -103,8 +103,10 @@ int tree_image_open(int dirfd, struct tree_image *ret)
 
 	if (!rc)
 		return 0;
+	if (wanted)
+		return fail(rc, b->source, b->name, step);
 	error_tried(b->name, rc, step);
-	return fail(rc, b->source, b->name, step);
+	return rc;
 }
 
 void tree_image_close(struct tree_image *image, bool in_child)

@@ -620,7 +620,7 @@ static int freeze(struct snapmap_tree *t)
 		return 0;
 	if (wanted != SNAPMAP_SOURCE_SUBVOLUME && (wanted || t->cross))
 		return strict ? error_set(-EBUSY, "open", "it is one instant only by the source subvolume") : 0;
-	rc = tree_image_open(t->fd, &t->image);
+	rc = tree_image_open(t->fd, wanted == SNAPMAP_SOURCE_SUBVOLUME, &t->image);
 	if (!rc) {
 		sys_close(t->fd);
 		t->fd = sys_dup(t->image.fd);
