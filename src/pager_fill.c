@@ -190,14 +190,17 @@ static void open_window(struct pager_area *a, struct pager_window *w)
 	pthread_mutex_unlock(&a->mutex);
 }
 
-/* What is to be put in place because of @page; false if nothing is. */
-static bool prepare(struct pager_area *a, struct pager_window *w, size_t page)
+/*
+ * What is to be put in place because of @page; false if nothing is. Until that is known the
+ * window has this page only: others could be left to it, and then not be among those.
+ */
+static bool prepare(struct pager_area *a, struct pager_window *w, size_t page, size_t likely)
 {
 	struct pager_loaded run;
 
 	if (!a->ops->prepare)
 		return true;
-	run = a->ops->prepare(a, page, w->end - w->first);
+	run = a->ops->prepare(a, page, likely);
 	if (!run.pages)
 		return false;
 	pthread_mutex_lock(&a->mutex);
@@ -229,12 +232,12 @@ static bool bring_all(struct pager_area *a, const struct pager_window *w, size_t
 
 void pager_fill(struct pager_area *a, size_t page, size_t n)
 {
-	struct pager_window w = {.first = page, .end = page + n};
+	struct pager_window w = {.first = page, .end = page + (a->ops->prepare ? 1 : n)};
 	int error = 0;
 	bool any;
 
 	open_window(a, &w);
-	any = prepare(a, &w, page);
+	any = prepare(a, &w, page, n);
 	if (any) {
 		bool all = bring_all(a, &w, page, &error);
 

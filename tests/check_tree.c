@@ -697,6 +697,54 @@ START_TEST(test_many_threads)
 }
 END_TEST
 
+#define NEIGHBOURS 64
+
+struct neighbours {
+	struct snapmap_tree *t;
+	unsigned first;
+	atomic_int *wrong;
+};
+
+static void *touch_each_eighth(void *arg)
+{
+	struct neighbours *n = arg;
+	const struct snapmap_dir *dir = snapmap_tree_root(n->t)->dir;
+
+	for (unsigned i = n->first; i < NEIGHBOURS; i += 8)
+		if (!is_filled(dir->files[i].contents, dir->files[i].size, 9, 0))
+			atomic_fetch_add(n->wrong, 1);
+	return NULL;
+}
+
+/* Pages side by side that have nothing to do with one another, each touched by another thread. */
+START_TEST(test_neighbours_at_once)
+{
+	atomic_int wrong = 0;
+	char path[40];
+
+	ck_assert(!mkdir("d", 0755));
+	for (unsigned i = 0; i < NEIGHBOURS; i++) {
+		snprintf(path, sizeof(path), "d/%02u", i);
+		test_make_file(path, i % 9 == 8 ? SNAPMAP_TREE_SMALL + 1 : 100 + i, 9);
+	}
+	for (int round = 0; round < (TEST_SANITIZED ? 20 : 150); round++) {
+		struct neighbours n[8];
+		pthread_t threads[8];
+		struct snapmap_tree *t = open_each("d");
+
+		ck_assert_uint_eq(snapmap_tree_root(t)->dir->nfiles, NEIGHBOURS);
+		for (unsigned i = 0; i < 8; i++) {
+			n[i] = (struct neighbours){t, i, &wrong};
+			ck_assert(!pthread_create(&threads[i], NULL, touch_each_eighth, &n[i]));
+		}
+		for (int i = 0; i < 8; i++)
+			pthread_join(threads[i], NULL);
+		snapmap_tree_close(t);
+	}
+	ck_assert_int_eq(wrong, 0);
+}
+END_TEST
+
 /* ---- system calls on the memory ---- */
 
 START_TEST(test_touch_makes_system_calls_safe)
@@ -850,6 +898,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, test_sparse_giants);
 	tcase_add_loop_test(tc, test_a_tree_larger_than_its_memory, 0, 2);
 	tcase_add_loop_test(tc, test_many_threads, 0, 2);
+	tcase_add_test(tc, test_neighbours_at_once);
 	tcase_add_test(tc, test_touch_makes_system_calls_safe);
 	tcase_add_test(tc, test_fork);
 	tcase_add_test(tc, test_nothing_is_left);
