@@ -49,7 +49,7 @@ struct pager_loaded {
  * @prepare: before find(), for a page that was touched; without locks, and may take its time.
  *	Returns the pages to be put in place because of that, @page among them, where @likely
  *	from there on seem to be worth it; or none: it is there already. NULL: those @likely
- * @done: ends a prepare() that returned pages. @all: they are there
+ * @done: ends a prepare() that returned pages. @there: that many, all of these; or 0
  * @give_back: of a fixed area, without locks: drops pages that can be had again. Returns how many
  */
 struct pager_ops {
@@ -57,7 +57,7 @@ struct pager_ops {
 	void (*let_go)(struct pager_area *area, void *held);
 	void (*failed)(struct pager_area *area, size_t page, int error);
 	struct pager_loaded (*prepare)(struct pager_area *area, size_t page, size_t likely);
-	void (*done)(struct pager_area *area, size_t page, bool all);
+	void (*done)(struct pager_area *area, size_t page, size_t there);
 	size_t (*give_back)(struct pager_area *area, size_t page, size_t pages);
 };
 

@@ -242,7 +242,7 @@ void pager_fill(struct pager_area *a, size_t page, size_t n)
 		bool all = bring_all(a, &w, page, &error);
 
 		if (a->ops->done)
-			a->ops->done(a, page, all);
+			a->ops->done(a, page, all ? w.end - w.first : 0);
 	}
 	close_window(a, &w);
 	/*

@@ -204,7 +204,7 @@ static void settle(struct pager_area *area, const struct tree_listing *l, size_t
 	pthread_mutex_unlock(&area->mutex);
 }
 
-static void done(struct pager_area *area, size_t page, bool all)
+static void done(struct pager_area *area, size_t page, size_t there)
 {
 	struct tree_listing *l;
 	struct tree_node *node;
@@ -217,8 +217,8 @@ static void done(struct pager_area *area, size_t page, bool all)
 	node = l->entries[i].node;
 	if (node) {
 		node->users--;
-		if (is_whole(node) && node->bytes)
-			node->there |= all;
+		if (is_whole(node) && node->bytes && there == tree_pages(l, i))
+			node->there = true;
 		if (!node->users && node->there)
 			settle(area, l, i, node);
 		if (node->kind == TREE_LARGE && atomic_load(&area->limit))
