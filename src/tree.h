@@ -2,9 +2,12 @@
 /*
  * struct snapmap_tree from the inside.
  *
- *   tree.c           making it, its addresses, and what the pager asks
+ *   tree.c           making it
+ *   tree_arena.c     its addresses
+ *   tree_pager.c     what the pager asks
  *   tree_list.c      reading directories
  *   tree_contents.c  what is in files
+ *   tree_way.c       opening what was read
  *   tree_lookup.c    finding files by name
  *   tree_store.c     bytes of small files while they are not in memory
  *
@@ -165,18 +168,27 @@ struct snapmap_tree {
 	char *path;
 };
 
-/* tree.c */
+/* tree_arena.c */
+/* More addresses, for @pages at least. Under the lock for writing, or before anybody else has the tree. */
+int tree_arena_add(struct snapmap_tree *tree, size_t pages);
 /* With @pages of addresses; NULL if there are not so many left, or no memory. Under no lock but that of an entry. */
 struct tree_listing *tree_listing_create(struct snapmap_tree *tree, size_t n, size_t names, size_t pages);
 /* It is whole: from now on it is found by its pages. */
 void tree_listing_publish(struct tree_listing *listing);
+
+/* tree_pager.c */
+extern const struct pager_ops tree_pager_ops;
 char *tree_address(const struct tree_listing *listing, size_t page);
 /* Pages of the entry. */
 size_t tree_pages(const struct tree_listing *listing, size_t i);
 void tree_lock_entry(const struct tree_listing *listing, size_t i);
 void tree_unlock_entry(const struct tree_listing *listing, size_t i);
+/* Under that lock. NULL: there is no memory for it. */
+struct tree_node *tree_node_of(struct tree_listing *listing, size_t i);
 /* The first error stays. */
 void tree_set_error(const struct snapmap_file *file, int error);
+
+/* tree_way.c */
 /* Opens what the entry is, on the way that was read. It may have become another: see the callers. */
 int tree_open_dir(struct snapmap_tree *tree, const struct snapmap_file *file);
 int tree_open_file(struct snapmap_tree *tree, const struct snapmap_file *file, struct source *ret);
