@@ -151,7 +151,7 @@ int commits_start(struct commits *c, struct minifs *fs, const struct request *r)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	return r->read_only ? 0 : start_thread(c);
+	return r->words.read_only ? 0 : start_thread(c);
 }
 
 int commits_finish(struct commits *c)

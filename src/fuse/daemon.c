@@ -14,7 +14,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "server.h"
+#include "daemon.h"
 #include "src/cli/tool.h"
 
 static int to_parent = -1;
@@ -35,7 +35,7 @@ static void __attribute__((noreturn)) wait_for_child(pid_t pid, int from_child)
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFSIGNALED(status))
-		tool_say(1, "was killed by signal %d before the image was mounted", WTERMSIG(status));
+		tool_say(1, "was killed by signal %d before it was ready", WTERMSIG(status));
 	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
 }
 

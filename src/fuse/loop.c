@@ -11,13 +11,21 @@
  */
 #include "config.h"
 
+#define FUSE_USE_VERSION 35
+
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "server.h"
+#include "control.h"
+#include "daemon.h"
+#include "loop.h"
 
 #define THREADS 10
 #define AGAIN_NS 10000000 /* between attempts to wake threads */
@@ -29,7 +37,7 @@
  * @result: a negative errno of one of them
  */
 struct loop {
-	struct fuse_session *session;
+	const struct loop_work *work;
 	pthread_t main, threads[THREADS];
 	unsigned count;
 	atomic_bool stop;
@@ -64,13 +72,16 @@ void loop_block_signals(void)
 static void *answer(void *arg)
 {
 	struct loop *l = (struct loop *)arg;
+	struct fuse_session *session = l->work->session;
 	struct fuse_buf buffer = {0};
 
+	if (l->work->begin)
+		l->work->begin();
 	while (!l->stop) {
-		int rc = fuse_session_receive_buf(l->session, &buffer);
+		int rc = fuse_session_receive_buf(session, &buffer);
 
 		if (rc > 0) {
-			fuse_session_process_buf(l->session, &buffer);
+			fuse_session_process_buf(session, &buffer);
 		} else if (rc != -EINTR && rc != -EAGAIN) {
 			if (rc < 0)
 				l->result = rc;
@@ -88,21 +99,21 @@ static void *answer(void *arg)
  * requests stand in a queue with that of an ioctl(2) behind them: if none came before
  * it, since the one before, then none is left but what threads have already got.
  */
-static void write_back(const struct server *server, const char *directory)
+static void write_back(const struct loop_work *work)
 {
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(work->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct control_ending ignored;
 	uint64_t before;
 
 	if (fd < 0)
 		return;
 	if (syncfs(fd))
-		daemon_log("cannot have '%s' written back before the end", directory);
+		daemon_log("cannot have '%s' written back before the end", work->directory);
 	do {
-		before = atomic_load(&server->writes);
+		before = atomic_load(work->writes);
 		if (ioctl(fd, CONTROL_ENDING, &ignored) && errno != EOPNOTSUPP)
 			break;
-	} while (atomic_load(&server->writes) != before);
+	} while (atomic_load(work->writes) != before);
 	close(fd);
 }
 
@@ -137,9 +148,9 @@ static int start_threads(struct loop *l)
 	return l->count ? 0 : -error;
 }
 
-int loop_run(struct server *server, struct fuse_session *session, const char *directory)
+int loop_run(const struct loop_work *work)
 {
-	struct loop l = {.session = session, .main = pthread_self()};
+	struct loop l = {.work = work, .main = pthread_self()};
 	sigset_t ends;
 	int number, rc = start_threads(&l);
 
@@ -149,7 +160,7 @@ int loop_run(struct server *server, struct fuse_session *session, const char *di
 	while (sigwait(&ends, &number))
 		;
 	if (!l.stop)
-		write_back(server, directory);
+		write_back(work);
 	end_threads(&l);
 	return l.result;
 }

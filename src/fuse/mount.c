@@ -48,7 +48,8 @@ static int make_options(const struct request *r, char *ret, size_t size)
 	}
 	name[n] = 0;
 	length = snprintf(ret, size, "-ofsname=%s,subtype=minifs,default_permissions%s%s%s%s", name,
-			  geteuid() ? "" : ",allow_other", r->read_only ? ",ro" : "", *r->kernel ? "," : "", r->kernel);
+			  geteuid() ? "" : ",allow_other", r->words.read_only ? ",ro" : "", *r->words.kernel ? "," : "",
+			  r->words.kernel);
 	return length < (int)size ? OK : tool_say(FAILED, "the name of '%s' is too long", r->image);
 }
 
@@ -60,7 +61,7 @@ static int answer(struct fuse_session *session, struct server *server, const str
 		daemon_log("'%s' is unmounted again, for whoever wanted it has gone", r->image);
 		return FAILED;
 	}
-	rc = loop_run(server, session, r->directory);
+	rc = loop_run(&(struct loop_work){.session = session, .directory = r->directory, .writes = &server->writes});
 	if (!rc)
 		return OK;
 	daemon_log("'%s' cannot be served any longer: %s", r->image, strerror(-rc));
@@ -101,7 +102,7 @@ static int serve(struct fuse_session *session, struct server *server, const stru
 
 static int start(struct server *server, const struct request *r)
 {
-	char name[] = "mount.minifs", options[2 * PATH_MAX + sizeof(r->kernel) + 100];
+	char name[] = "mount.minifs", options[2 * PATH_MAX + sizeof(r->words.kernel) + 100];
 	char *argv[] = {name, options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *session;
@@ -112,7 +113,7 @@ static int start(struct server *server, const struct request *r)
 	session = fuse_session_new(&args, &server_operations, sizeof(server_operations), server);
 	fuse_opt_free_args(&args);
 	if (!session)
-		return tool_say(FAILED, "cannot use the options '%s'", r->kernel);
+		return tool_say(FAILED, "cannot use the options '%s'", r->words.kernel);
 	status = serve(session, server, r);
 	fuse_session_destroy(session);
 	return status;
@@ -144,15 +145,15 @@ int main(int argc, char **argv)
 	status = check_directory(&request, directory);
 	if (status)
 		return status;
-	rc = request.foreground ? 0 : daemon_begin();
+	rc = request.words.foreground ? 0 : daemon_begin();
 	if (rc)
 		return tool_say(FAILED, "cannot go to the background: %s", strerror(-rc));
 	/* Memory for large reads and writes is kept rather than mapped for each. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	server.writeback = request.writeback;
-	server.read_only = request.read_only;
-	if (minifs_open(request.image, request.read_only ? MINIFS_RDONLY : 0, &server.fs))
+	server.read_only = request.words.read_only;
+	if (minifs_open(request.image, request.words.read_only ? MINIFS_RDONLY : 0, &server.fs))
 		return tool_say(FAILED, "%s", snapmap_last_error());
 	/* Until here a signal is the end, and changes nothing. */
 	loop_block_signals();

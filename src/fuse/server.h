@@ -19,17 +19,20 @@
 #include <time.h>
 
 #include "control.h"
+#include "daemon.h"
+#include "loop.h"
+#include "words.h"
 
 /* How long the kernel may keep answers, in seconds. */
 #define SERVER_TIMEOUT 1e8
 
 /* What the command line says. */
 struct request {
+	struct words words;
 	const char *image, *directory;
-	char kernel[1024]; /* options for libfuse and the kernel, with commas */
-	unsigned commit;   /* seconds between commits, 0: only when asked */
-	uint64_t dirty;	   /* bytes that may wait for a commit, 0: as memory allows */
-	bool foreground, read_only, writeback;
+	unsigned commit; /* seconds between commits, 0: only when asked */
+	uint64_t dirty;	 /* bytes that may wait for a commit, 0: as memory allows */
+	bool writeback;
 };
 
 /**
@@ -91,14 +94,6 @@ static inline uint64_t inode_of(fuse_ino_t ino)
 /* options.c: -1 to go on, else the exit status */
 int request_read(int argc, char **argv, struct request *ret);
 
-/* daemon.c */
-/* Goes on in a child; the parent waits there for daemon_ready(), and ends. 0 or a negative errno. */
-int daemon_begin(void);
-/* The parent ends with success, and nothing goes to the terminal any more. False: the parent was interrupted. */
-bool daemon_ready(void);
-/* For what goes wrong later: a line to standard error, or to the system's log. */
-void daemon_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
 /* commits.c */
 /* Begins; a thread commits as the request says. 0 or a negative errno. */
 int commits_start(struct commits *commits, struct minifs *fs, const struct request *request);
@@ -110,12 +105,6 @@ int commits_make_room(struct commits *commits);
 int commits_wait(struct commits *commits);
 /* Ends the thread, and commits. */
 int commits_finish(struct commits *commits);
-
-/* loop.c */
-/* In the main thread, before there are others. */
-void loop_block_signals(void);
-/* Answers until it is unmounted or a signal comes. 0, or a negative errno. */
-int loop_run(struct server *server, struct fuse_session *session, const char *directory);
 
 /* ending.c */
 void ending_start(struct ending *ending);
