@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What changes bytes of a file goes through here. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "wrapper.h"
+
+/* Mostly nothing has to be kept, and then changes do not wait for one another. */
+int change_begin(struct file *file, uint64_t start, uint64_t end)
+{
+	int rc;
+
+	pthread_rwlock_rdlock(&file->lock);
+	if (!file->history || !history_needs(file, start, end))
+		return 0;
+	pthread_rwlock_unlock(&file->lock);
+	pthread_rwlock_wrlock(&file->lock);
+	rc = history_keep(file, start, end);
+	if (rc)
+		pthread_rwlock_unlock(&file->lock);
+	return rc;
+}
+
+static int lock_after(struct file *file, int rc)
+{
+	if (rc)
+		pthread_rwlock_unlock(&file->lock);
+	return rc;
+}
+
+int change_begin_zeros(struct file *file, uint64_t start, uint64_t end)
+{
+	pthread_rwlock_wrlock(&file->lock);
+	return lock_after(file, history_keep_data(file, start, end));
+}
+
+int change_begin_cut(struct file *file, uint64_t size)
+{
+	pthread_rwlock_wrlock(&file->lock);
+	return lock_after(file, history_cut(file, size));
+}
+
+void change_end(struct file *file)
+{
+	pthread_rwlock_unlock(&file->lock);
+}
+
+/* Without memory it is answered now; then no instant is found, as a page is not counted. */
+bool change_is_held(struct file *file, fuse_req_t req, uint64_t offset, size_t size, ssize_t answer)
+{
+	struct holding *holding = file->holding;
+	struct held *held = holding ? (struct held *)malloc(sizeof(*held)) : NULL;
+
+	if (!held)
+		return false;
+	*held = (struct held){.req = req, .answer = answer};
+	pthread_mutex_lock(&holding->lock);
+	held->next = holding->first;
+	holding->first = held;
+	holding->pages += (offset + size + 4095) / 4096 - offset / 4096;
+	pthread_mutex_unlock(&holding->lock);
+	return true;
+}

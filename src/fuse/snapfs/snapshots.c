@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * All snapshots, by their tokens, from the request to the last descriptor. The kernel may
+ * know the number of one for longer; then it is a file that cannot be opened any more.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "wrapper.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void *tokens;
+/* Those that nobody has opened yet, the oldest first. */
+static struct snapshot *waiting, **waiting_end = &waiting;
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct snapshot *)a)->token, ((const struct snapshot *)b)->token);
+}
+
+static int make_token(char ret[SNAPFS_TOKEN_SIZE])
+{
+	unsigned char random[16];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	memset(ret, 0, SNAPFS_TOKEN_SIZE);
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(ret + 2 * i, 3, "%02x", random[i]);
+	return 0;
+}
+
+/* With the lock. */
+static void begin_waiting(struct snapshot *s)
+{
+	clock_gettime(CLOCK_MONOTONIC, &s->born);
+	s->waiting = waiting_end;
+	*waiting_end = s;
+	waiting_end = &s->next_waiting;
+}
+
+static void end_waiting(struct snapshot *s)
+{
+	if (!s->waiting)
+		return;
+	*s->waiting = s->next_waiting;
+	if (s->next_waiting)
+		s->next_waiting->waiting = s->waiting;
+	else
+		waiting_end = s->waiting;
+	s->waiting = NULL;
+	s->next_waiting = NULL;
+}
+
+static int add_token(struct snapshot *s)
+{
+	bool added;
+
+	pthread_mutex_lock(&lock);
+	added = tsearch(s, &tokens, compare) != NULL;
+	if (added)
+		begin_waiting(s);
+	pthread_mutex_unlock(&lock);
+	if (added)
+		jobs_wake();
+	return added ? 0 : -ENOMEM;
+}
+
+static void clip(struct snapshot *s, const struct wish *wish, const struct stat *st)
+{
+	uint64_t end = (uint64_t)st->st_size;
+
+	s->offset = wish->offset < end ? wish->offset : end;
+	s->size = end - s->offset;
+	if (wish->length < s->size)
+		s->size = wish->length;
+	s->limit = UINT64_MAX;
+	s->times[0] = st->st_atim;
+	s->times[1] = st->st_mtim;
+	s->times[2] = st->st_ctim;
+}
+
+static int fill(struct snapshot *s, struct file *file, const struct wish *wish, uint64_t *ret_file_size)
+{
+	struct stat st;
+	int rc = make_token(s->token);
+
+	if (!rc)
+		rc = file_stat(file, &st);
+	if (rc)
+		return rc;
+	clip(s, wish, &st);
+	rc = history_add(file, s);
+	if (rc)
+		return rc;
+	s->alive = true;
+	rc = add_token(s);
+	if (rc)
+		history_remove(s);
+	*ret_file_size = (uint64_t)st.st_size;
+	return rc;
+}
+
+int snapshot_make(struct file *file, const struct wish *wish, struct snapfs_snapshot *ret)
+{
+	struct snapshot *s = (struct snapshot *)calloc(1, sizeof(*s));
+	uint64_t file_size;
+	int rc = s ? user_enter(wish->uid, &s->user) : -ENOMEM;
+
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	s->node.kind = KIND_SNAPSHOT;
+	s->home = file;
+	s->gid = wish->gid;
+	rc = fill(s, file, wish, &file_size);
+	if (rc) {
+		user_leave(s->user);
+		free(s);
+		return rc;
+	}
+	file_hold(file);
+	*ret = (struct snapfs_snapshot){.version = SNAPFS_VERSION,
+					.offset = s->offset,
+					.length = s->size,
+					.size = s->size,
+					.file_size = file_size};
+	memcpy(ret->token, s->token, sizeof(ret->token));
+	return 0;
+}
+
+struct snapshot *snapshot_lookup(const char *token, fuse_ino_t parent)
+{
+	struct snapshot key, *const *found = NULL, *s;
+
+	if (strlen(token) != 32)
+		return NULL;
+	memcpy(key.token, token, 33);
+	pthread_mutex_lock(&lock);
+	found = (struct snapshot *const *)tfind(&key, &tokens, compare);
+	s = found ? *found : NULL;
+	if (s) {
+		s->lookups++;
+		s->parent = parent;
+	}
+	pthread_mutex_unlock(&lock);
+	return s;
+}
+
+bool snapshot_open(struct snapshot *s)
+{
+	bool opened;
+
+	pthread_mutex_lock(&lock);
+	opened = s->alive;
+	if (opened) {
+		s->opens++;
+		end_waiting(s);
+	}
+	pthread_mutex_unlock(&lock);
+	return opened;
+}
+
+/* With the lock; nobody finds it any more. */
+static void end(struct snapshot *s)
+{
+	s->alive = false;
+	end_waiting(s);
+	tdelete(s, &tokens, compare);
+}
+
+static void give_back(struct snapshot *s)
+{
+	pthread_rwlock_wrlock(&s->home->lock);
+	if (s->file)
+		history_remove(s);
+	pthread_rwlock_unlock(&s->home->lock);
+	user_leave(s->user);
+}
+
+static void delete (struct snapshot *s)
+{
+	file_forget(s->home, 1);
+	free(s);
+}
+
+/* A name that the kernel keeps would keep the inode, and all pages of it. */
+struct stale_name {
+	fuse_ino_t parent;
+	char name[sizeof(SNAPFS_PREFIX) + SNAPFS_TOKEN_SIZE];
+};
+
+static void drop_name(void *arg)
+{
+	struct stale_name *stale = (struct stale_name *)arg;
+
+	fuse_lowlevel_notify_inval_entry(wrapper.session, stale->parent, stale->name, strlen(stale->name));
+	free(stale);
+}
+
+static void drop_name_later(const struct snapshot *s)
+{
+	struct stale_name *stale = (struct stale_name *)malloc(sizeof(*stale));
+
+	if (!stale)
+		return;
+	stale->parent = s->parent;
+	snprintf(stale->name, sizeof(stale->name), "%s%s", node_of(s->parent)->kind == KIND_FILE ? SNAPFS_PREFIX : "",
+		 s->token);
+	if (!job_add(drop_name, stale))
+		free(stale);
+}
+
+void snapshot_release(struct snapshot *s)
+{
+	bool last;
+
+	pthread_mutex_lock(&lock);
+	last = !--s->opens;
+	if (last) {
+		end(s);
+		s->lookups++;
+	}
+	pthread_mutex_unlock(&lock);
+	if (!last)
+		return;
+	drop_name_later(s);
+	give_back(s);
+	snapshot_forget(s, 1);
+}
+
+void snapshot_forget(struct snapshot *s, uint64_t n)
+{
+	bool gone;
+
+	pthread_mutex_lock(&lock);
+	s->lookups -= n;
+	gone = !s->lookups && !s->alive && !s->opens;
+	pthread_mutex_unlock(&lock);
+	if (gone)
+		delete (s);
+}
+
+static bool is_due(const struct snapshot *s)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec - s->born.tv_sec >= SNAPFS_PATIENCE;
+}
+
+/* One lookup of ours keeps it until it is given back. */
+static struct snapshot *take_due(bool *ret_more)
+{
+	struct snapshot *s;
+
+	pthread_mutex_lock(&lock);
+	s = waiting;
+	*ret_more = s != NULL;
+	if (s && !is_due(s))
+		s = NULL;
+	if (s) {
+		end(s);
+		s->lookups++;
+	}
+	pthread_mutex_unlock(&lock);
+	return s;
+}
+
+bool snapshots_expire(void)
+{
+	struct snapshot *s;
+	bool more;
+
+	while ((s = take_due(&more))) {
+		give_back(s);
+		snapshot_forget(s, 1);
+	}
+	return more;
+}
+
+void snapshot_stat(const struct snapshot *s, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = (ino_t)(s->number | (uint64_t)1 << 63),
+		.st_mode = S_IFREG | 0400,
+		.st_uid = s->user->uid,
+		.st_gid = s->gid,
+		.st_size = (off_t)s->size,
+		.st_blocks = (blkcnt_t)((s->size + 511) / 512),
+		.st_blksize = BLOCK,
+		.st_atim = s->times[0],
+		.st_mtim = s->times[1],
+		.st_ctim = s->times[2],
+	};
+}
+
+ssize_t snapshot_read(struct snapshot *s, char *to, size_t size, uint64_t offset)
+{
+	int rc = -EIO;
+
+	if (offset >= s->size)
+		return 0;
+	if (size > s->size - offset)
+		size = s->size - offset;
+	pthread_rwlock_rdlock(&s->home->lock);
+	if (s->file && !atomic_load(&s->lost))
+		rc = history_read(s, to, size, offset);
+	pthread_rwlock_unlock(&s->home->lock);
+	return rc ? rc : (ssize_t)size;
+}
+
+void snapshot_state(const struct snapshot *s, struct snapfs_state *ret)
+{
+	*ret = (struct snapfs_state){
+		.version = SNAPFS_VERSION,
+		.flags = atomic_load(&s->lost) ? SNAPFS_LOST : 0,
+		.offset = s->offset,
+		.size = s->size,
+		.kept = atomic_load(&s->kept_bytes),
+	};
+	memcpy(ret->token, s->token, sizeof(ret->token));
+}

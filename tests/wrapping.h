@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A directory "l" of the running test, served by snapfs on the directory "m", and its snapshots. */
+#ifndef SNAPMAP_WRAPPING_H
+#define SNAPMAP_WRAPPING_H
+
+#include "mounting.h"
+
+#include <snapmap/snapfs.h>
+
+/* With a message of @text if the last check failed here. */
+static inline void mount_wrapper(const char *options)
+{
+	ck_run(0, "mkdir -p l m && chmod 755 l m && snapfs l m %s", options);
+}
+
+/* The server ends after the mount is gone; then the lock is free. */
+static inline void wait_for_wrapper(void)
+{
+	ck_run(0, "test ! -e l/.snapfs/lock || flock l/.snapfs/lock true");
+}
+
+static inline void unmount_wrapper(void)
+{
+	ck_run(0, "umount m");
+	wait_for_wrapper();
+	ck_run(0, "ls -A l/.snapfs");
+	ck_assert_str_eq(out, "lock\n");
+}
+
+static inline pid_t wrap_in_foreground(const char *options)
+{
+	pid_t pid;
+
+	ck_run(0, "mkdir -p l m");
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		execlp("snapfs", "snapfs", "-f", "l", "m", "-o", options, NULL);
+		_exit(99);
+	}
+	while (!is_mounted()) {
+		ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+		usleep(1000);
+	}
+	return pid;
+}
+
+/* -1 and errno. */
+static inline int ask_for(int fd, uint64_t offset, uint64_t length, struct snapfs_snapshot *ret)
+{
+	*ret = (struct snapfs_snapshot){.version = SNAPFS_VERSION, .offset = offset, .length = length};
+	return ioctl(fd, SNAPFS_IOC_SNAPSHOT, ret);
+}
+
+static inline int open_snapshot(const char *dir, const struct snapfs_snapshot *snapshot)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" SNAPFS_PREFIX "%s", dir, snapshot->token);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* A descriptor, or -1 and errno. */
+static inline int try_snapshot(int fd, uint64_t offset, uint64_t length)
+{
+	struct snapfs_snapshot snapshot;
+
+	return ask_for(fd, offset, length, &snapshot) ? -1 : open_snapshot("m", &snapshot);
+}
+
+static inline int take_snapshot(int fd, uint64_t offset, uint64_t length)
+{
+	int snapshot = try_snapshot(fd, offset, length);
+
+	ck_assert_msg(snapshot >= 0, "no snapshot: %s", strerror(errno));
+	return snapshot;
+}
+
+static inline struct snapfs_state state_of(int snapshot)
+{
+	struct snapfs_state state;
+
+	ck_sys(ioctl(snapshot, SNAPFS_IOC_STATE, &state));
+	ck_assert_uint_eq(state.version, SNAPFS_VERSION);
+	return state;
+}
+
+static inline uint64_t hash_of(int fd)
+{
+	struct stat st;
+	uint64_t hash;
+	char *bytes;
+
+	ck_sys(fstat(fd, &st));
+	bytes = (char *)malloc((size_t)st.st_size + 1);
+	ck_assert_int_eq(pread(fd, bytes, (size_t)st.st_size + 1, 0), st.st_size);
+	hash = test_hash(bytes, (size_t)st.st_size);
+	free(bytes);
+	return hash;
+}
+
+#endif
