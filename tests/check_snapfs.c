@@ -310,9 +310,9 @@ START_TEST(test_snapshots_share_what_is_kept)
 	ck_assert_uint_eq(state_of(s[1]).kept, PAGE);
 	ck_assert_uint_eq(state_of(s[2]).kept, PAGE);
 	close(s[2]);
-	ck_assert_uint_eq(state_of(s[1]).kept, 2 * PAGE);
+	ck_soon(state_of(s[1]).kept == 2 * PAGE);
 	close(s[1]);
-	ck_assert_uint_eq(state_of(s[0]).kept, 2 * PAGE);
+	ck_soon(state_of(s[0]).kept == 2 * PAGE);
 	ck_assert_uint_eq(hash_of(s[0]), hash);
 	s[1] = take_snapshot(fd, 0, SNAPFS_ALL);
 	hash = hash_of(s[1]);
@@ -348,7 +348,7 @@ START_TEST(test_ranges_and_errors)
 	ck_assert_uint_eq(state_of(snapshot).offset, 3);
 	ck_fails(open_snapshot("l", &s), ENOENT);
 	close(snapshot);
-	ck_fails(open_snapshot("m", &s), ENOENT);
+	ck_soon(open_snapshot("m", &s) < 0 && errno == ENOENT);
 	ck_sys(ask_for(fd, 8, 100, &s));
 	ck_assert_uint_eq(s.size, 2);
 	ck_sys(ask_for(fd, 100, SNAPFS_ALL, &s));
@@ -445,7 +445,7 @@ START_TEST(test_quota)
 	more = take_snapshot(fd, 0, SNAPFS_ALL);
 	ck_fails(ask_for(fd, 0, SNAPFS_ALL, &s), EDQUOT);
 	close(more);
-	more = take_snapshot(fd, 0, PAGE);
+	ck_soon((more = try_snapshot(fd, 0, PAGE)) >= 0);
 	close(more);
 	for (int i = 0; i < 16; i++)
 		ck_assert_int_eq(pwrite(fd, "x", 1, (off_t)i * PAGE), 1);
@@ -458,7 +458,7 @@ START_TEST(test_quota)
 	posix_fadvise(snapshot, 0, 0, POSIX_FADV_DONTNEED);
 	ck_fails(pread(snapshot, &s, 1, 0), EIO);
 	close(snapshot);
-	snapshot = take_snapshot(fd, 0, SNAPFS_ALL);
+	ck_soon((snapshot = try_snapshot(fd, 0, SNAPFS_ALL)) >= 0);
 	close(snapshot);
 	close(fd);
 	unmount_wrapper();

@@ -23,23 +23,15 @@ int change_begin(struct file *file, uint64_t start, uint64_t end)
 	return rc;
 }
 
-static int lock_after(struct file *file, int rc)
+int change_begin_zeros(struct file *file, uint64_t start, uint64_t end)
 {
+	int rc;
+
+	pthread_rwlock_wrlock(&file->lock);
+	rc = history_keep_data(file, start, end);
 	if (rc)
 		pthread_rwlock_unlock(&file->lock);
 	return rc;
-}
-
-int change_begin_zeros(struct file *file, uint64_t start, uint64_t end)
-{
-	pthread_rwlock_wrlock(&file->lock);
-	return lock_after(file, history_keep_data(file, start, end));
-}
-
-int change_begin_cut(struct file *file, uint64_t size)
-{
-	pthread_rwlock_wrlock(&file->lock);
-	return lock_after(file, history_cut(file, size));
 }
 
 void change_end(struct file *file)

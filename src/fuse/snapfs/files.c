@@ -2,7 +2,8 @@
 /*
  * The files below that the kernel knows, each once, by device and inode. A descriptor
  * that is only a path keeps each at hand whatever happens to its names. Where those run
- * out, and the program has the right to, files are opened by handles.
+ * out files are opened by handles, and where that is not allowed or cannot be the kernel is
+ * asked to forget some.
  */
 #include "config.h"
 
@@ -117,9 +118,18 @@ static bool is_same_handle(const struct file_handle *a, const struct file_handle
  * Gives the descriptor of a new file away if there are many. Without it the number may go to
  * another file, so what is found by number is compared then.
  */
-static void close_if_many(struct file *file)
+static void close_if_many(struct file *file, fuse_ino_t parent, const char *name)
 {
-	if (atomic_fetch_add(&kept_open, 1) < most_open || !by_handle || file->dev != wrapper.root.dev)
+	bool many = atomic_fetch_add(&kept_open, 1) >= most_open;
+
+	if (!by_handle || file->dev != wrapper.root.dev) {
+		if (parent)
+			forgetting_add(file, parent, name);
+		if (many)
+			forgetting_begin();
+		return;
+	}
+	if (!many)
 		return;
 	file->handle = handle_of_fd(file->fd);
 	if (!file->handle)
@@ -157,7 +167,8 @@ void file_reach_end(struct reach *reach)
 }
 
 /* With the lock of the shard. NULL: no memory. */
-static struct file *find_or_add(struct shard *shard, const struct file *key, int fd, const struct stat *st)
+static struct file *find_or_add(struct shard *shard, const struct file *key, int fd, const struct stat *st,
+				fuse_ino_t parent, const char *name)
 {
 	struct file **found = (struct file **)tfind(key, &shard->tree, compare), *file;
 
@@ -180,11 +191,11 @@ static struct file *find_or_add(struct shard *shard, const struct file *key, int
 		return NULL;
 	}
 	file->refs = 1;
-	close_if_many(file);
+	close_if_many(file, parent, name);
 	return file;
 }
 
-int file_get(int fd, struct stat *st, struct file **ret)
+int file_get(int fd, fuse_ino_t parent, const char *name, struct stat *st, struct file **ret)
 {
 	struct file key, *file;
 	struct shard *shard;
@@ -204,7 +215,7 @@ int file_get(int fd, struct stat *st, struct file **ret)
 	}
 	shard = shard_of(&key);
 	pthread_mutex_lock(&shard->lock);
-	file = find_or_add(shard, &key, fd, st);
+	file = find_or_add(shard, &key, fd, st, parent, name);
 	pthread_mutex_unlock(&shard->lock);
 	if (!file) {
 		close(fd);
@@ -236,8 +247,10 @@ void file_forget(struct file *file, uint64_t n)
 	if (last && !file->gone)
 		tdelete(file, &shard->tree, compare);
 	pthread_mutex_unlock(&shard->lock);
-	if (last)
+	if (last) {
+		forgetting_remove(file);
 		delete_file(file);
+	}
 }
 
 struct file_path file_path(int fd)

@@ -43,33 +43,12 @@ static bool has(const struct snapshot *s, uint64_t block)
 	return block * BLOCK < s->offset + s->size && (block + 1) * BLOCK > s->offset;
 }
 
-/* Finds it in the file, if it is not kept. */
-static bool covers(const struct snapshot *s, uint64_t block)
-{
-	return block < s->limit && has(s, block);
-}
-
 /* The latest snapshot before @before, or of all, which has the block. */
 static struct snapshot *latest_with(struct snapshot *s, uint64_t block, uint64_t after)
 {
-	while (s && s->number > after && !covers(s, block))
+	while (s && s->number > after && !has(s, block))
 		s = s->older;
 	return s && s->number > after ? s : NULL;
-}
-
-/*
- * Cutting a file lowers the limits of all snapshots that there are, so the older one of two
- * never has the higher limit. The oldest that has the block within its limit; 0: all.
- */
-static uint64_t oldest_within(const struct history *h, uint64_t block)
-{
-	uint64_t number = 0;
-
-	if (!h->was_cut)
-		return 0;
-	for (const struct snapshot *s = h->newest; s && s->limit > block; s = s->older)
-		number = s->number;
-	return number;
 }
 
 /* Who needs the block kept before it changes. */
@@ -144,7 +123,7 @@ static int add_kept(struct history *h, uint64_t block, uint64_t slot, struct sna
 
 	if (!kept)
 		return -ENOMEM;
-	*kept = (struct kept){.block = block, .slot = slot, .since = oldest_within(h, block)};
+	*kept = (struct kept){.block = block, .slot = slot};
 	place = (struct kept **)tsearch(kept, &h->blocks, compare);
 	if (!place) {
 		free(kept);
@@ -427,22 +406,6 @@ int history_keep_data(struct file *file, uint64_t start, uint64_t end)
 	return rc;
 }
 
-/* What a file has not after it was cut is zeros, if it is not kept. */
-int history_cut(struct file *file, uint64_t size)
-{
-	uint64_t limit = (size + BLOCK - 1) / BLOCK;
-	int rc = history_keep_data(file, size, UINT64_MAX);
-
-	if (!file->history || rc)
-		return rc;
-	for (struct snapshot *s = file->history->newest; s; s = s->older)
-		if (s->limit > limit && limit * BLOCK < s->offset + s->size) {
-			s->limit = limit;
-			file->history->was_cut = true;
-		}
-	return 0;
-}
-
 /* --- reading */
 
 /* Where a snapshot finds a block. */
@@ -460,12 +423,11 @@ static struct place place_of(const struct snapshot *s, uint64_t block)
 	const struct kept *kept = find(s->file->history, block), *found = NULL;
 
 	for (; kept && kept->latest->number >= s->number; kept = kept->older)
-		if (kept->since <= s->number)
-			found = kept;
+		found = kept;
 	if (found)
 		return found->slot == NO_SLOT ? (struct place){.in = IN_NONE}
 					      : (struct place){.in = IN_KEPT, .block = found->slot};
-	return block < s->limit ? (struct place){.in = IN_FILE, .block = block} : (struct place){.in = IN_NONE};
+	return (struct place){.in = IN_FILE, .block = block};
 }
 
 static bool follows(const struct place *a, uint64_t n, const struct place *b)
@@ -558,14 +520,11 @@ int history_add(struct file *file, struct snapshot *s)
 /* To an older snapshot that needs it, unless that one has a copy of its own. */
 static void pass_on(struct history *h, struct snapshot *from, struct kept *kept)
 {
-	uint64_t after = kept->older ? kept->older->latest->number : 0;
-	struct snapshot *to = from->older;
+	struct snapshot *to = latest_with(from->older, kept->block, kept->older ? kept->older->latest->number : 0);
 
-	while (to && to->number > after && to->number >= kept->since && !has(to, kept->block))
-		to = to->older;
 	if (kept->slot != NO_SLOT)
 		user_discharge(from->user, BLOCK);
-	if (!to || to->number <= after || to->number < kept->since) {
+	if (!to) {
 		delete_kept(h, kept);
 		return;
 	}

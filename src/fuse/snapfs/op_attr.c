@@ -65,7 +65,7 @@ static int set_size(struct file *file, off_t size, const struct fuse_file_info *
 
 	if (fd < 0)
 		return fd;
-	rc = change_begin_cut(file, (uint64_t)size);
+	rc = change_begin_zeros(file, (uint64_t)size, UINT64_MAX);
 	if (!rc) {
 		rc = ftruncate(fd, size) ? -errno : 0;
 		change_end(file);

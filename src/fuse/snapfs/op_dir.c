@@ -79,6 +79,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file
 /* An answer that is being filled. */
 struct answer {
 	fuse_req_t req;
+	fuse_ino_t ino;
 	int dir;
 	bool plus, root;
 	char *buffer;
@@ -99,7 +100,7 @@ static struct file *look_up(const struct answer *a, const struct name *name, str
 	if (!a->plus || is_dots(name->text))
 		return NULL;
 	fd = openat(a->dir, name->text, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || file_get(fd, ret, &file))
+	if (fd < 0 || file_get(fd, a->ino, name->text, ret, &file))
 		return NULL;
 	file_show(ret);
 	return file;
@@ -176,6 +177,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, stru
 {
 	struct listing *l = listing_of(fi);
 	struct answer a = {.req = req,
+			   .ino = ino,
 			   .dir = l->fd,
 			   .plus = plus,
 			   .root = ino == FUSE_ROOT_ID,

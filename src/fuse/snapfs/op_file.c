@@ -103,7 +103,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		control_open(req, node_of(ino), fi);
 }
 
-static void reply_created(fuse_req_t req, int dir, const char *name, int fd, struct fuse_file_info *fi)
+static void reply_created(fuse_req_t req, fuse_ino_t parent, int dir, const char *name, int fd,
+			  struct fuse_file_info *fi)
 {
 	const double timeout = wrapper.request->timeout;
 	int path = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), rc = path < 0 ? -errno : 0;
@@ -111,7 +112,7 @@ static void reply_created(fuse_req_t req, int dir, const char *name, int fd, str
 	struct file *file;
 
 	if (!rc)
-		rc = file_get(path, &entry.attr, &file);
+		rc = file_get(path, parent, name, &entry.attr, &file);
 	if (rc) {
 		close(fd);
 		reply_rc(req, rc);
@@ -144,7 +145,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	if (fd < 0)
 		reply_rc(req, fd);
 	else
-		reply_created(req, at.fd, name, fd, fi);
+		reply_created(req, parent, at.fd, name, fd, fi);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -52,11 +52,11 @@ void reply_entry(fuse_req_t req, struct file *file, struct stat *st)
 }
 
 /* Takes over the descriptor, or answers with the error that is there instead. */
-static void reply_found(fuse_req_t req, int fd)
+static void reply_found(fuse_req_t req, fuse_ino_t parent, const char *name, int fd)
 {
 	struct file *file;
 	struct stat st;
-	int rc = fd < 0 ? fd : file_get(fd, &st, &file);
+	int rc = fd < 0 ? fd : file_get(fd, parent, name, &st, &file);
 
 	if (rc)
 		reply_rc(req, rc);
@@ -131,7 +131,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (fd == -ENOENT)
 		fuse_reply_entry(req, &none);
 	else
-		reply_found(req, fd);
+		reply_found(req, parent, name, fd);
 }
 
 static void forget(fuse_ino_t ino, uint64_t n)
@@ -161,11 +161,11 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 /* --- making */
 
 /* @rc: of the call that made it, as errno has it if it is not 0. */
-static void reply_made(fuse_req_t req, int rc, int dir, const char *name)
+static void reply_made(fuse_req_t req, int rc, fuse_ino_t parent, int dir, const char *name)
 {
 	rc = rc ? -errno : 0;
 	caller_leave(req);
-	reply_found(req, rc ? rc : open_name(dir, name));
+	reply_found(req, parent, name, rc ? rc : open_name(dir, name));
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
@@ -175,7 +175,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 	if (at.fd < 0)
 		return;
 	caller_become(req);
-	reply_made(req, mknodat(at.fd, name, mode, device), at.fd, name);
+	reply_made(req, mknodat(at.fd, name, mode, device), parent, at.fd, name);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -185,7 +185,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	if (at.fd < 0)
 		return;
 	caller_become(req);
-	reply_made(req, mkdirat(at.fd, name, mode), at.fd, name);
+	reply_made(req, mkdirat(at.fd, name, mode), parent, at.fd, name);
 }
 
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -195,7 +195,7 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	if (at.fd < 0)
 		return;
 	caller_become(req);
-	reply_made(req, symlinkat(target, at.fd, name), at.fd, name);
+	reply_made(req, symlinkat(target, at.fd, name), parent, at.fd, name);
 }
 
 static int link_to(const struct file *file, int dir, const char *name)
@@ -221,7 +221,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 	if (dir.fd < 0)
 		return;
 	rc = file ? link_to(file, dir.fd, name) : -EPERM;
-	reply_found(req, rc ? rc : open_name(dir.fd, name));
+	reply_found(req, parent, name, rc ? rc : open_name(dir.fd, name));
 }
 
 /* --- unmaking */

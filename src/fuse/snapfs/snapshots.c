@@ -80,7 +80,6 @@ static void clip(struct snapshot *s, const struct wish *wish, const struct stat 
 	s->size = end - s->offset;
 	if (wish->length < s->size)
 		s->size = wish->length;
-	s->limit = UINT64_MAX;
 	s->times[0] = st->st_atim;
 	s->times[1] = st->st_mtim;
 	s->times[2] = st->st_ctim;

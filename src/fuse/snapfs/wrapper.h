@@ -58,12 +58,11 @@ struct asking;
  * @block: its number in the file
  * @slot: its number in the file of kept bytes, or NO_SLOT: zeros
  * @latest: the latest snapshot that needs it
- * @since: number of the earliest snapshot that may need it
  * @older: of the same block, for earlier snapshots
  * @next, @link: in the list of @latest
  */
 struct kept {
-	uint64_t block, slot, since;
+	uint64_t block, slot;
 	struct snapshot *latest;
 	struct kept *older, *next, **link;
 };
@@ -76,7 +75,6 @@ struct kept {
  * @spare: slots that are free, @spares of them
  * @blocks: a tree of struct kept, by blocks
  * @newest: snapshot
- * @was_cut: a snapshot has a limit
  */
 struct history {
 	int fd, kept_fd;
@@ -84,7 +82,6 @@ struct history {
 	size_t spares, spare_capacity;
 	void *blocks;
 	struct snapshot *newest;
-	bool was_cut;
 };
 
 /* Answers to writes of pages that are held back, so that the pages stay as they are. */
@@ -105,6 +102,7 @@ struct holding {
  * @fd: opened as a path only; -1: there are too many, and it is opened by its handle
  * @handle: see open_by_handle_at(2), or NULL
  * @gone: another file has its number now
+ * @found: how the kernel found it, if it has to be asked to forget it; with the lock of those
  * @refs: lookups of the kernel and holds of ours; with the lock of the table
  * @lock: shared by who changes bytes that no snapshot needs, exclusive to keep bytes and
  *	to take snapshots
@@ -120,6 +118,7 @@ struct file {
 	ino_t ino;
 	int fd;
 	struct file_handle *handle;
+	struct found *found;
 	bool gone;
 	mode_t type;
 	uint64_t refs;
@@ -146,7 +145,6 @@ struct user {
  * @newer, @older: of the same file
  * @number: counts all snapshots
  * @offset, @size: the range, which the file had
- * @limit: blocks from there on the file lost, by being cut; those not kept are zeros
  * @kept: blocks of which this is the latest snapshot that needs them
  * @kept_bytes: by those
  * @times: of the file
@@ -157,7 +155,7 @@ struct snapshot {
 	struct node node;
 	struct file *home, *file;
 	struct snapshot *newer, *older;
-	uint64_t number, offset, size, limit;
+	uint64_t number, offset, size;
 	struct kept *kept;
 	atomic_uint_fast64_t kept_bytes;
 	struct user *user;
@@ -240,9 +238,19 @@ int area_open(void);
 /* A file without a name. A descriptor or a negative errno. */
 int area_file(void);
 
+/* forgetting.c: where each file that the kernel knows needs a descriptor */
+/* After the file was added. */
+void forgetting_add(struct file *file, fuse_ino_t parent, const char *name);
+void forgetting_remove(struct file *file);
+/* There are many: asks the kernel to forget some of those that are known for longest. */
+void forgetting_begin(void);
+
 /* files.c */
-/* The file of a descriptor that was opened as a path, which is taken over; held once. 0 or a negative errno. */
-int file_get(int fd, struct stat *st, struct file **ret);
+/*
+ * The file of a descriptor that was opened as a path, which is taken over; held once. @parent
+ * and @name: where the kernel found it; 0: it did not. 0 or a negative errno.
+ */
+int file_get(int fd, fuse_ino_t parent, const char *name, struct stat *st, struct file **ret);
 void file_hold(struct file *file);
 void file_forget(struct file *file, uint64_t n);
 /* A descriptor that leads to the file, or a negative errno; until the end of the block. */
@@ -280,8 +288,6 @@ bool history_needs(const struct file *file, uint64_t start, uint64_t end);
 int history_keep(struct file *file, uint64_t start, uint64_t end);
 /* The same where there is data, for what makes zeros of it. */
 int history_keep_data(struct file *file, uint64_t start, uint64_t end);
-/* Before the file is cut. */
-int history_cut(struct file *file, uint64_t size);
 /* Shared. Bytes of a snapshot, within its size. 0 or a negative errno. */
 int history_read(const struct snapshot *s, char *to, size_t size, uint64_t offset);
 int history_add(struct file *file, struct snapshot *s);
@@ -290,7 +296,6 @@ void history_remove(struct snapshot *s);
 /* change.c: what changes the bytes of a file stands between these; 0, or a negative errno with no lock held */
 int change_begin(struct file *file, uint64_t start, uint64_t end);
 int change_begin_zeros(struct file *file, uint64_t start, uint64_t end);
-int change_begin_cut(struct file *file, uint64_t size);
 void change_end(struct file *file);
 /* Within; true: the answer is given later. */
 bool change_is_held(struct file *file, fuse_req_t req, uint64_t offset, size_t size, ssize_t answer);
