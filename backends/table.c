@@ -10,13 +10,14 @@
 extern const struct backend backend_immutable;
 extern const struct backend backend_lease;
 extern const struct backend backend_reflink;
+extern const struct backend backend_snapfs;
 extern const struct backend backend_copy;
 extern const struct backend backend_exclusive;
 
 extern const struct tree_backend tree_backend_subvolume;
 
 static const struct backend *const table[] = {
-	&backend_immutable, &backend_lease, &backend_reflink, &backend_copy, &backend_exclusive,
+	&backend_immutable, &backend_lease, &backend_reflink, &backend_snapfs, &backend_copy, &backend_exclusive,
 };
 
 /* NULL beyond the last. */

@@ -64,6 +64,7 @@ struct fs_traits {
 #define FS_LEASES (1u << 10)	   /* each change begins with an open that breaks leases */
 #define FS_EXCHANGES (1u << 12)	   /* may be able to exchange blocks of files */
 #define FS_LISTS_LOCKED (1u << 13) /* listing extents waits for writers */
+#define FS_ASKED (1u << 14)	   /* a server may give snapshots */
 
 const struct fs_traits *fs_traits_of(int fd);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);

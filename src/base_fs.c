@@ -32,7 +32,7 @@ static const struct fs_traits known[] = {
 	{0x3434, "nilfs2", DISK},
 	{0x3153464a, "jfs", DISK},
 	{0x24051905, "ubifs", DISK},
-	{0x65735546, "fuse", 0},
+	{0x65735546, "fuse", FS_ASKED},
 	{0x6969, "nfs", 0},
 	{0xff534d42, "cifs", 0},
 	{0xfe534d42, "smb3", 0},

@@ -5,7 +5,8 @@
  *
  * What is committed needs an image: to be published, and to go on from. It is made from the
  * file while the lease stands, so that its bytes are those that the handle stands for; if
- * the lease was broken, from the bytes that have taken the file's place. Then the image is
+ * the lease was broken, from the bytes that have taken the file's place, and from a snapshot
+ * where the file system gave one. Then the image is
  * mapped over the memory, in one step, with all pages that were stored into.
  */
 #include "config.h"
@@ -171,14 +172,14 @@ bool paged_is_best(const struct source *source, const struct place *place, const
 	uint64_t limit, space;
 
 	if (options->source != SNAPMAP_SOURCE_AUTO || (options->flags & NOT_PAGED) ||
-	    !(source->fs->flags & FS_LEASES) || (uint64_t)source->st.st_size < LEAST)
+	    !(source->fs->flags & (FS_LEASES | FS_ASKED)) || (uint64_t)source->st.st_size < LEAST)
 		return false;
 	imaging_limit(&imaging, &limit, &space);
 	return limit != UINT64_MAX;
 }
 
-/* The target keeps its own descriptor. */
-static int open_leased(const struct source *source, const struct place *place, const struct options *options,
+/* A snapshot for which nothing is copied. The target keeps its own descriptor. */
+static int open_source(const struct source *source, const struct place *place, const struct options *options,
 		       const char *subject, struct snapmap **ret)
 {
 	struct options o = *options;
@@ -187,7 +188,7 @@ static int open_leased(const struct source *source, const struct place *place, c
 
 	if (rc)
 		return rc;
-	o.source = SNAPMAP_SOURCE_LEASE;
+	o.source = source->fs->flags & FS_ASKED ? SNAPMAP_SOURCE_SNAPFS : SNAPMAP_SOURCE_LEASE;
 	o.flags = 0;
 	rc = map_open_source(&again, place->dirfd, NULL, &o, subject, ret);
 	source_close(&again);
@@ -201,11 +202,22 @@ static bool is_leased(const struct paged *p)
 	return !snapmap_get_info(p->map, &info) && info.lease == SNAPMAP_LEASE_HELD;
 }
 
+/* What the file was before a snapshot that a server made. */
+static int take_stamp_before(const struct source *source, struct stamp *ret)
+{
+	int rc = source->fs->flags & FS_ASKED ? stamp_take(source->fd, source->fs, source->own_offset, ret) : 0;
+
+	return rc ? error_set(rc, "look for changes of", NULL) : 0;
+}
+
 /* What the file is, and was since before the lease was taken. */
 static int take_stamp(const struct paged *p, const struct source *source, struct stamp *ret)
 {
-	int rc = stamp_take_at_rest(source->fd, source->fs, ret);
+	int rc;
 
+	if (source->fs->flags & FS_ASKED)
+		return 0;
+	rc = stamp_take_at_rest(source->fd, source->fs, ret);
 	if (rc)
 		return error_set(rc, "look for changes of", NULL);
 	if (stamp_is_spoilt(ret) || ret->size != snapmap_size(p->map) || !is_leased(p))
@@ -240,9 +252,10 @@ static int start_pager(struct paged *p)
 static int check_options(const struct options *options)
 {
 	if (options->flags & NOT_PAGED)
-		return error_set(-EOPNOTSUPP, "open",
-				 "an editable handle by a lease has none of SNAPMAP_INHERIT, SNAPMAP_GUARD, "
-				 "SNAPMAP_SPILL and SNAPMAP_POPULATE");
+		return error_set(
+			-EOPNOTSUPP, "open",
+			"an editable handle by a lease or by snapfs has none of SNAPMAP_INHERIT, SNAPMAP_GUARD, "
+			"SNAPMAP_SPILL and SNAPMAP_POPULATE");
 	return 0;
 }
 
@@ -257,7 +270,9 @@ int paged_open(const struct source *source, const struct place *place, const str
 	if (!rc && options->tmpdir && !(p->tmpdir = strdup(options->tmpdir)))
 		rc = error_set(-ENOMEM, "open", NULL);
 	if (!rc)
-		rc = open_leased(source, place, options, subject, &p->map);
+		rc = take_stamp_before(source, ret_stamp);
+	if (!rc)
+		rc = open_source(source, place, options, subject, &p->map);
 	if (!rc)
 		rc = take_stamp(p, source, ret_stamp);
 	if (!rc)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An editable handle without an image: its pages come from the file, under a lease, when
- * they are touched (pager.h). It gets an image when one is needed.
+ * An editable handle without an image: its pages come from the file, under a lease, or
+ * from a snapshot that the file system gave (snapmap/snapfs.h), when they are touched
+ * (pager.h). It gets an image when one is needed.
  */
 #ifndef SNAPMAP_MAP_PAGED_H
 #define SNAPMAP_MAP_PAGED_H

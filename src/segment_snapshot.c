@@ -161,7 +161,8 @@ static int open_image(struct snapmap_segment *s, struct source *source, int dirf
 /* By the first of the sources that can. */
 static int open_by_any(struct snapmap_segment *s, int fd, struct source *source, struct segment_snapshot *snapshot)
 {
-	static const uint32_t sources[] = {SNAPMAP_SOURCE_IMMUTABLE, SNAPMAP_SOURCE_LEASE, SNAPMAP_SOURCE_REFLINK};
+	static const uint32_t sources[] = {SNAPMAP_SOURCE_IMMUTABLE, SNAPMAP_SOURCE_LEASE, SNAPMAP_SOURCE_REFLINK,
+					   SNAPMAP_SOURCE_SNAPFS};
 	struct place place = {.dirfd = -1, .link_dirfd = -1};
 	int rc = -EOPNOTSUPP;
 

@@ -21,6 +21,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "snapmap/snapfs.h"
+
 /* sys_file.c: descriptors and what they hold */
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
 int sys_dup(int fd);
@@ -169,6 +171,8 @@ int sys_thread_start(void *(*run)(void *arg), void *arg, pthread_t *ret);
 int sys_fs_magic(int fd, uint64_t *ret);
 int sys_fs_space(int fd, uint64_t *ret);
 bool sys_mount_has_option(int fd, const char *option);
+int sys_mount_owner(int fd, uint32_t *ret);
+int sys_mount_point(int fd, char *ret, size_t size);
 int sys_kernel_version(void);
 void sys_now_coarse(struct timespec *ret);
 void sys_now(struct timespec *ret);
@@ -262,5 +266,9 @@ struct sys_layout {
 int sys_layout(int fd, struct sys_layout *ret);
 int sys_project_id_get(int fd, uint32_t *ret);
 int sys_project_id_set(int fd, uint32_t id);
+
+/* sys_snapfs.c: file systems that can be asked for snapshots */
+int sys_snapfs_snapshot(int fd, struct snapfs_snapshot *snapshot);
+int sys_snapfs_state(int fd, struct snapfs_state *ret);
 
 #endif

@@ -92,24 +92,12 @@ void sys_sleep(const struct timespec *time)
 		;
 }
 
-/* "ID PARENT ... - TYPE SOURCE OPTIONS", see proc_pid_mountinfo(5). */
-static bool line_has_option(char *line, uint64_t mount, const char *option)
-{
-	char *rest = strstr(line, " - "), *save = NULL;
-
-	if (strtoull(line, NULL, 10) != mount || !rest)
-		return false;
-	rest += 3;
-	for (unsigned field = 0; field < 2 && rest; field++)
-		rest = strchr(rest + 1, ' ');
-	for (char *one = rest ? strtok_r(rest + 1, ",\n", &save) : NULL; one; one = strtok_r(NULL, ",\n", &save))
-		if (!strcmp(one, option))
-			return true;
-	return false;
-}
-
-/* An option of the file system, by the mount that @fd was opened through. False also where that cannot be found out. */
-bool sys_mount_has_option(int fd, const char *option)
+/*
+ * The line of the mount that @fd was opened through, to be freed: "ID PARENT DEVICE ROOT
+ * POINT ... - TYPE SOURCE OPTIONS", see proc_pid_mountinfo(5). NULL where that cannot be
+ * found out.
+ */
+static char *mount_line(int fd)
 {
 	char *line = NULL;
 	size_t capacity = 0;
@@ -118,13 +106,78 @@ bool sys_mount_has_option(int fd, const char *option)
 	FILE *mounts;
 
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) || !(st.stx_mask & STATX_MNT_ID))
-		return false;
+		return NULL;
 	mounts = fopen("/proc/thread-self/mountinfo", "re");
 	if (!mounts)
-		return false;
+		return NULL;
 	while (!found && getline(&line, &capacity, mounts) > 0)
-		found = line_has_option(line, st.stx_mnt_id, option);
-	free(line);
+		found = strtoull(line, NULL, 10) == st.stx_mnt_id && strstr(line, " - ");
 	fclose(mounts);
-	return found;
+	if (found)
+		return line;
+	free(line);
+	return NULL;
+}
+
+/* Calls @take for options of the file system until one is taken. */
+static bool each_option(int fd, bool (*take)(const char *option, void *arg), void *arg)
+{
+	char *line = mount_line(fd), *rest = line ? strstr(line, " - ") + 3 : NULL, *save = NULL;
+	bool taken = false;
+
+	for (unsigned field = 0; field < 2 && rest; field++)
+		rest = strchr(rest + 1, ' ');
+	for (char *one = rest ? strtok_r(rest + 1, ",\n", &save) : NULL; one && !taken;
+	     one = strtok_r(NULL, ",\n", &save))
+		taken = take(one, arg);
+	free(line);
+	return taken;
+}
+
+static bool is_option(const char *option, void *arg)
+{
+	return !strcmp(option, (const char *)arg);
+}
+
+static bool is_owner(const char *option, void *arg)
+{
+	if (strncmp(option, "user_id=", 8) != 0)
+		return false;
+	*(uint32_t *)arg = (uint32_t)strtoul(option + 8, NULL, 10);
+	return true;
+}
+
+/* Who mounted a FUSE file system, and so serves it. -ENOENT if that cannot be found out. */
+int sys_mount_owner(int fd, uint32_t *ret)
+{
+	return each_option(fd, is_owner, ret) ? 0 : -ENOENT;
+}
+
+/* Where the mount is that @fd was opened through. Bytes that would end a field are in octal. */
+int sys_mount_point(int fd, char *ret, size_t size)
+{
+	char *line = mount_line(fd), *from = line;
+	size_t n = 0;
+
+	for (unsigned field = 0; field < 4 && from; field++) {
+		from = strchr(from, ' ');
+		from += from != NULL;
+	}
+	while (from && *from && *from != ' ' && n + 1 < size) {
+		bool octal = from[0] == '\\' && from[1] && from[2] && from[3];
+
+		ret[n++] = octal ? (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0')) : from[0];
+		from += octal ? 4 : 1;
+	}
+	if (size)
+		ret[n] = 0;
+	n = from && *from == ' ' ? n : 0;
+	free(line);
+	return n ? 0 : -ENOENT;
+}
+
+/* An option of the file system, by the mount that @fd was opened through. False also where that cannot be found out. */
+bool sys_mount_has_option(int fd, const char *option)
+{
+	return each_option(fd, is_option, (void *)(uintptr_t)option);
 }

@@ -148,7 +148,7 @@ END_TEST
 
 START_TEST(test_bad_options)
 {
-	static const uint32_t not_here[] = {SNAPMAP_SOURCE_SUBVOLUME, SNAPMAP_SOURCE_SNAPFS, SNAPMAP_SOURCE_MINIFS};
+	static const uint32_t not_here[] = {SNAPMAP_SOURCE_SUBVOLUME, SNAPMAP_SOURCE_MINIFS};
 	struct snapmap_options good = way_options(_i, 0), o;
 
 	test_make_file("f", N, 1);
