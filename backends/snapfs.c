@@ -128,6 +128,8 @@ const struct backend backend_snapfs = {
 	.name = "snapfs",
 	.rare = true,
 	.read_only = true,
+	.editable = true,
+	.copied_to_edit = true,
 	.open = snapfs_open,
 	.probe = snapfs_probe,
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "backends/backend.h"
+#include "src/sys.h"
 
 extern const struct backend backend_immutable;
 extern const struct backend backend_lease;
@@ -59,6 +60,40 @@ static int fail(int error, uint32_t wanted, const char *name, const char *step)
 	return error_set(error, what, advice(error, wanted));
 }
 
+/* What is copied does not change, so the copy is of the same instant. The stamp is older. */
+static int open_copied(const struct backend *b, const struct source_request *request, struct image *ret,
+		       const char **ret_step)
+{
+	struct source_request snapshot = *request, copy = *request;
+	cleanup_fd int fd = -1;
+	struct image image;
+	struct stamp stamp;
+	struct stat st;
+	int rc = stamp_take(request->fd, request->fs, request->own_offset, &stamp);
+
+	*ret_step = "looking at its times";
+	snapshot.editable = false;
+	if (!rc)
+		rc = b->open(&snapshot, &image, ret_step);
+	if (rc)
+		return rc;
+	fd = image.fd;
+	*ret_step = "looking at the snapshot";
+	rc = sys_fstat(fd, &st);
+	if (rc)
+		return rc;
+	copy.fd = fd;
+	copy.own_offset = true;
+	copy.st = &st;
+	copy.unchanging = true;
+	rc = backend_copy.open(&copy, ret, ret_step);
+	if (rc)
+		return rc;
+	ret->source = image.source;
+	ret->stamp = stamp;
+	return 0;
+}
+
 /* Makes an image with the source that the options ask for, or the first that can. */
 int image_open(const struct source_request *request, struct image *ret)
 {
@@ -82,7 +117,10 @@ int image_open(const struct source_request *request, struct image *ret)
 		rc = request->begin && !b->in_place ? request->begin(request->begin_arg) : 0;
 		if (rc)
 			return rc;
-		rc = b->open(request, ret, &step);
+		if (request->editable && b->copied_to_edit)
+			rc = open_copied(b, request, ret, &step);
+		else
+			rc = b->open(request, ret, &step);
 		if (!rc || is_final(b, rc))
 			break;
 	}

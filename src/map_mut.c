@@ -117,11 +117,6 @@ static int make_paged(const struct source *source, struct target *target, const 
 	return 0;
 }
 
-static bool is_paged_only(uint32_t source)
-{
-	return source == SNAPMAP_SOURCE_LEASE || source == SNAPMAP_SOURCE_SNAPFS;
-}
-
 /* Takes over source and place, also if it fails. -ESTALE: the name went to another file. */
 static int open_source(struct source *source, struct place *place, const struct options *options, const char *subject,
 		       struct snapmap_mut **ret)
@@ -144,11 +139,11 @@ static int open_source(struct source *source, struct place *place, const struct 
 
 	if (rc)
 		error_set(rc, "map", NULL);
-	if (!rc && (is_paged_only(options->source) || paged_is_best(source, place, options))) {
+	if (!rc && (options->source == SNAPMAP_SOURCE_LEASE || paged_is_best(source, place, options))) {
 		rc = make_paged(source, &target, options, subject, ret);
 		if (!rc)
 			return 0;
-		if (!is_paged_only(options->source)) {
+		if (options->source != SNAPMAP_SOURCE_LEASE) {
 			error_begin(subject);
 			rc = 0;
 		}

@@ -171,11 +171,20 @@ bool paged_is_best(const struct source *source, const struct place *place, const
 	};
 	uint64_t limit, space;
 
-	if (options->source != SNAPMAP_SOURCE_AUTO || (options->flags & NOT_PAGED) ||
-	    !(source->fs->flags & (FS_LEASES | FS_ASKED)) || (uint64_t)source->st.st_size < LEAST)
+	if ((options->flags & NOT_PAGED) || !(source->fs->flags & (FS_LEASES | FS_ASKED)))
+		return false;
+	if ((source->fs->flags & FS_ASKED) && options->source == SNAPMAP_SOURCE_SNAPFS)
+		return true;
+	if (options->source != SNAPMAP_SOURCE_AUTO || (uint64_t)source->st.st_size < LEAST)
 		return false;
 	imaging_limit(&imaging, &limit, &space);
 	return limit != UINT64_MAX;
+}
+
+/* A server is asked unless it is to be a lease. */
+static bool is_asked(const struct source *source, const struct options *options)
+{
+	return (source->fs->flags & FS_ASKED) && options->source != SNAPMAP_SOURCE_LEASE;
 }
 
 /* A snapshot for which nothing is copied. The target keeps its own descriptor. */
@@ -188,7 +197,7 @@ static int open_source(const struct source *source, const struct place *place, c
 
 	if (rc)
 		return rc;
-	o.source = source->fs->flags & FS_ASKED ? SNAPMAP_SOURCE_SNAPFS : SNAPMAP_SOURCE_LEASE;
+	o.source = is_asked(source, options) ? SNAPMAP_SOURCE_SNAPFS : SNAPMAP_SOURCE_LEASE;
 	o.flags = 0;
 	rc = map_open_source(&again, place->dirfd, NULL, &o, subject, ret);
 	source_close(&again);
@@ -203,9 +212,9 @@ static bool is_leased(const struct paged *p)
 }
 
 /* What the file was before a snapshot that a server made. */
-static int take_stamp_before(const struct source *source, struct stamp *ret)
+static int take_stamp_before(const struct source *source, const struct options *options, struct stamp *ret)
 {
-	int rc = source->fs->flags & FS_ASKED ? stamp_take(source->fd, source->fs, source->own_offset, ret) : 0;
+	int rc = is_asked(source, options) ? stamp_take(source->fd, source->fs, source->own_offset, ret) : 0;
 
 	return rc ? error_set(rc, "look for changes of", NULL) : 0;
 }
@@ -215,7 +224,7 @@ static int take_stamp(const struct paged *p, const struct source *source, struct
 {
 	int rc;
 
-	if (source->fs->flags & FS_ASKED)
+	if (is_asked(source, &p->options))
 		return 0;
 	rc = stamp_take_at_rest(source->fd, source->fs, ret);
 	if (rc)
@@ -269,8 +278,10 @@ int paged_open(const struct source *source, const struct place *place, const str
 		rc = error_set(-EOPNOTSUPP, "lease", "it is empty");
 	if (!rc && options->tmpdir && !(p->tmpdir = strdup(options->tmpdir)))
 		rc = error_set(-ENOMEM, "open", NULL);
-	if (!rc)
-		rc = take_stamp_before(source, ret_stamp);
+	if (!rc) {
+		p->options = *options;
+		rc = take_stamp_before(source, options, ret_stamp);
+	}
 	if (!rc)
 		rc = open_source(source, place, options, subject, &p->map);
 	if (!rc)
@@ -283,7 +294,6 @@ int paged_open(const struct source *source, const struct place *place, const str
 		return rc;
 	}
 	p->depth = fork_depth();
-	p->options = *options;
 	p->options.source = SNAPMAP_SOURCE_AUTO;
 	p->options.progress = NULL; /* was for the open only */
 	p->options.tmpdir = p->tmpdir;

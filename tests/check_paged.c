@@ -21,13 +21,22 @@
 			test_skip("no lease, or no right to serve page faults");                                    \
 	} while (0)
 
-static const struct snapmap_options by_lease = {.size = sizeof(by_lease), .source = SNAPMAP_SOURCE_LEASE};
+static uint32_t paged_source(void)
+{
+	return test_fs()->served ? SNAPMAP_SOURCE_SNAPFS : SNAPMAP_SOURCE_LEASE;
+}
+
+static struct snapmap_options paged_options(void)
+{
+	return (struct snapmap_options){.size = sizeof(struct snapmap_options), .source = paged_source()};
+}
 
 static struct snapmap_mut *open_paged(const char *path)
 {
+	const struct snapmap_options options = paged_options();
 	struct snapmap_mut *map;
 
-	ck_ok(snapmap_mut_open(path, &by_lease, &map));
+	ck_ok(snapmap_mut_open(path, &options, &map));
 	return map;
 }
 
@@ -51,8 +60,8 @@ START_TEST(test_nothing_is_copied_before_a_commit)
 	map = open_paged("f");
 	data = snapmap_mut_data(map);
 	ck_assert_uint_eq(snapmap_mut_size(map), SIZE);
-	ck_assert_uint_eq(info_of(map).source, SNAPMAP_SOURCE_LEASE);
-	ck_assert_uint_eq(info_of(map).lease, SNAPMAP_LEASE_HELD);
+	ck_assert_uint_eq(info_of(map).source, paged_source());
+	ck_assert_uint_eq(info_of(map).lease, test_fs()->served ? SNAPMAP_LEASE_NONE : SNAPMAP_LEASE_HELD);
 	ck_assert_uint_eq(info_of(map).bytes_copied, 0);
 	ck_assert(!memcmp(data, bytes, SIZE));
 	ck_assert_int_eq(snapmap_mut_dirty(map, NULL, 0), 0);
@@ -73,7 +82,7 @@ START_TEST(test_nothing_is_copied_before_a_commit)
 	ck_assert(test_file_is("f", bytes, SIZE));
 	ck_assert_ptr_eq(snapmap_mut_data(map), data);
 	ck_assert(!memcmp(data, bytes, SIZE));
-	ck_assert_uint_ne(info_of(map).source, SNAPMAP_SOURCE_LEASE);
+	ck_assert_uint_ne(info_of(map).source, paged_source());
 	ck_assert_int_eq(snapmap_mut_dirty(map, NULL, 0), 0);
 	data[8] = bytes[8] ^= 1;
 	ck_ok(snapmap_mut_commit_and_close(map, NULL));
@@ -93,7 +102,7 @@ START_TEST(test_it_is_chosen_where_it_is_best)
 	best = !test_fs()->reflink;
 	test_make_file("f", 40 * MIB, 2);
 	ck_ok(snapmap_mut_open("f", NULL, &map));
-	ck_assert_int_eq(info_of(map).source == SNAPMAP_SOURCE_LEASE, best);
+	ck_assert_int_eq(info_of(map).source == paged_source(), best);
 	snapmap_mut_close(map);
 	ck_ok(snapmap_mut_open("f", &inherit, &map));
 	ck_assert_uint_ne(info_of(map).source, SNAPMAP_SOURCE_LEASE);
@@ -304,6 +313,7 @@ END_TEST
 START_TEST(test_what_it_refuses)
 {
 	static const uint32_t flags[] = {SNAPMAP_INHERIT, SNAPMAP_GUARD, SNAPMAP_SPILL, SNAPMAP_POPULATE};
+	const struct snapmap_options by_lease = {.size = sizeof(by_lease), .source = SNAPMAP_SOURCE_LEASE};
 	struct snapmap_options o = by_lease;
 	struct snapmap_mut *map;
 

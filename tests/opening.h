@@ -74,6 +74,8 @@ static inline bool row_leases(void)
 /* What the automatic choice comes to for a file of one's own that nobody writes to. */
 static inline uint32_t best_source(bool edits)
 {
+	if (test_fs()->served)
+		return SNAPMAP_SOURCE_SNAPFS;
 	if (!edits && row_leases())
 		return SNAPMAP_SOURCE_LEASE;
 	return test_fs()->reflink ? SNAPMAP_SOURCE_REFLINK : SNAPMAP_SOURCE_COPY;

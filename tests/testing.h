@@ -60,6 +60,7 @@ struct test_fs {
 	bool exchange;	  /* blocks of files can be exchanged there */
 	bool tmpfile;	  /* O_TMPFILE works there */
 	bool small;	  /* made to be filled up */
+	bool served;	  /* by snapfs */
 };
 
 /* What a test program defines. */

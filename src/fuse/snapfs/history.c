@@ -468,6 +468,28 @@ int history_read(const struct snapshot *s, char *to, size_t size, uint64_t offse
 	return rc;
 }
 
+/* Where data or a hole is next in the snapshot, which ends with a hole. */
+off_t history_seek(const struct snapshot *s, off_t offset, int whence)
+{
+	const struct history *h = s->file->history;
+	off_t at = offset, size = (off_t)s->size;
+
+	if (offset < 0 || offset >= size) {
+		errno = ENXIO;
+		return -1;
+	}
+	if (h->blocks)
+		return whence == SEEK_HOLE ? size : offset;
+	at = lseek(h->fd, (off_t)s->offset + offset, whence);
+	if (at < 0)
+		return at;
+	at -= (off_t)s->offset;
+	if (at < size)
+		return at;
+	errno = ENXIO;
+	return whence == SEEK_HOLE ? size : -1;
+}
+
 /* --- snapshots come and go */
 
 static struct history *new_history(const struct file *file, int *ret_rc)

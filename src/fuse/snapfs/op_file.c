@@ -307,21 +307,19 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	const struct file *file = file_of(ino);
-	const struct snapshot *s = snapshot_of(ino);
+	struct snapshot *s = snapshot_of(ino);
 	off_t size = 0, at;
 	struct stat st;
 
-	if (file && !atomic_load(&file->writers)) {
-		at = lseek(handle_of(fi)->fd, offset, whence);
+	if (s || (file && !atomic_load(&file->writers))) {
+		at = s ? snapshot_seek(s, offset, whence) : lseek(handle_of(fi)->fd, offset, whence);
 		if (at < 0)
 			fuse_reply_err(req, errno);
 		else
 			fuse_reply_lseek(req, at);
 		return;
 	}
-	if (s)
-		size = (off_t)s->size;
-	else if (file && !file_stat(file, &st))
+	if (file && !file_stat(file, &st))
 		size = st.st_size;
 	if (offset < 0 || offset >= size)
 		fuse_reply_err(req, ENXIO);

@@ -316,6 +316,18 @@ ssize_t snapshot_read(struct snapshot *s, char *to, size_t size, uint64_t offset
 	return rc ? rc : (ssize_t)size;
 }
 
+off_t snapshot_seek(struct snapshot *s, off_t offset, int whence)
+{
+	off_t at = -1;
+
+	pthread_rwlock_rdlock(&s->home->lock);
+	errno = EIO;
+	if (s->file && !atomic_load(&s->lost))
+		at = history_seek(s, offset, whence);
+	pthread_rwlock_unlock(&s->home->lock);
+	return at;
+}
+
 void snapshot_state(const struct snapshot *s, struct snapfs_state *ret)
 {
 	*ret = (struct snapfs_state){

@@ -290,6 +290,8 @@ int history_keep(struct file *file, uint64_t start, uint64_t end);
 int history_keep_data(struct file *file, uint64_t start, uint64_t end);
 /* Shared. Bytes of a snapshot, within its size. 0 or a negative errno. */
 int history_read(const struct snapshot *s, char *to, size_t size, uint64_t offset);
+/* Shared. Where data or a hole is next, as lseek(2); all is data if bytes are kept. */
+off_t history_seek(const struct snapshot *s, off_t offset, int whence);
 int history_add(struct file *file, struct snapshot *s);
 void history_remove(struct snapshot *s);
 
@@ -310,6 +312,8 @@ void snapshot_release(struct snapshot *s);
 void snapshot_forget(struct snapshot *s, uint64_t n);
 void snapshot_stat(const struct snapshot *s, struct stat *ret);
 ssize_t snapshot_read(struct snapshot *s, char *to, size_t size, uint64_t offset);
+/* As lseek(2), with -1 and errno. */
+off_t snapshot_seek(struct snapshot *s, off_t offset, int whence);
 void snapshot_state(const struct snapshot *s, struct snapfs_state *ret);
 /* Removes those that nobody opened; how many may follow. */
 bool snapshots_expire(void);
