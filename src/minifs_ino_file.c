@@ -108,6 +108,40 @@ ssize_t minifs_ino_copy_range(struct minifs *fs, uint64_t from, uint64_t from_of
 	return rc < 0 ? image_fail(fs, (int)rc, "copy", NULL) : rc;
 }
 
+static int share(struct minifs *fs, uint64_t from, struct mfs_clone *range, const struct minifs_new *new_one,
+		 struct mfs_inode *ret)
+{
+	struct mfs_inode source;
+	int rc = image_find(fs, &(struct image_which){.ino = from}, &source);
+
+	if (!rc)
+		rc = check_files(&source, &source);
+	if (!rc)
+		rc = mfs_inode_new(&fs->fs, S_IFREG | (new_one->mode & 07777), new_one->uid, new_one->gid, ret);
+	if (!rc)
+		rc = mfs_inode_orphan(&fs->fs, ret);
+	if (rc || range->from >= source.size)
+		return rc;
+	if (range->length > source.size - range->from)
+		range->length = source.size - range->from;
+	rc = range->length ? mfs_copy_range(&fs->fs, &source, ret, range) : 0;
+	/* It is as old as what it was made of. */
+	ret->mtime = source.mtime;
+	return rc ? rc : mfs_inode_store(&fs->fs, ret);
+}
+
+int minifs_ino_share(struct minifs *fs, uint64_t from, uint64_t offset, uint64_t length,
+		     const struct minifs_new *new_one, struct minifs_entry *ret)
+{
+	struct mfs_clone range = {.from = offset, .length = length};
+	struct mfs_inode inode = {0};
+	int rc = new_one && ret ? image_enter_change(fs, fs) : -EINVAL;
+
+	if (!rc)
+		rc = image_leave_held(fs, share(fs, from, &range, new_one, &inode), &inode, ret);
+	return rc ? image_fail(fs, rc, "share blocks", NULL) : 0;
+}
+
 struct allocation {
 	uint32_t flags;
 	uint64_t from, to;

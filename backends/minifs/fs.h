@@ -197,6 +197,8 @@ int mfs_inode_store(struct mfs *fs, const struct mfs_inode *inode);
 int mfs_inode_new(struct mfs *fs, uint32_t mode, uint32_t uid, uint32_t gid, struct mfs_inode *ret);
 int mfs_inode_drop(struct mfs *fs, struct mfs_inode *inode);
 int mfs_inode_unlinked(struct mfs *fs, struct mfs_inode *inode);
+/* Stores it as one without a name, which is to be held, and goes with the last hold. */
+int mfs_inode_orphan(struct mfs *fs, struct mfs_inode *inode);
 int mfs_orphans_free(struct mfs *fs);
 int mfs_release(struct mfs *fs, uint32_t ino, uint64_t n);
 int64_t mfs_now(void);

@@ -177,21 +177,23 @@ int mfs_inode_drop(struct mfs *fs, struct mfs_inode *inode)
 	return rc ? rc : mfs_inode_give(fs, inode->ino);
 }
 
-/* The last name is gone: the inode goes too, or, while it is held open, is listed as an orphan. */
-int mfs_inode_unlinked(struct mfs *fs, struct mfs_inode *inode)
+int mfs_inode_orphan(struct mfs *fs, struct mfs_inode *inode)
 {
 	struct disk_super *super = mfs_super(fs);
 	uint8_t *bytes;
-	int rc;
+	int rc = mfs_touch(fs, 0, &bytes);
 
-	if (!mfs_holds(fs, inode->ino))
-		return mfs_inode_drop(fs, inode);
-	rc = mfs_touch(fs, 0, &bytes);
 	if (rc)
 		return rc;
 	inode->next_orphan = get32(super->orphans);
 	super->orphans = put32(inode->ino);
 	return mfs_inode_store(fs, inode);
+}
+
+/* The last name is gone: the inode goes too, or, while it is held open, is listed as an orphan. */
+int mfs_inode_unlinked(struct mfs *fs, struct mfs_inode *inode)
+{
+	return mfs_holds(fs, inode->ino) ? mfs_inode_orphan(fs, inode) : mfs_inode_drop(fs, inode);
 }
 
 /* Orphans of a former opener. Each step frees an inode, so this ends. */

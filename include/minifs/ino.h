@@ -294,6 +294,22 @@ ssize_t minifs_ino_pwrite(struct minifs *fs, uint64_t ino, const void *buf, size
 ssize_t minifs_ino_copy_range(struct minifs *fs, uint64_t from, uint64_t from_offset, uint64_t to, uint64_t to_offset,
 			      uint64_t length);
 
+/**
+ * minifs_ino_share() - a new file without a name, which has the bytes of a range
+ * @fs: an image
+ * @from: a file
+ * @offset: of the range, in bytes
+ * @length: of the range, in bytes; up to the end of @from if that is nearer
+ * @new_one: permissions, owner and group of the new file
+ * @ret: gets the answer, held once; the file goes with the last hold
+ *
+ * Whole blocks are shared if @offset is a multiple of their size, else bytes are copied.
+ *
+ * Return: 0, -EISDIR, -EINVAL if it is no regular file, -ENOSPC.
+ */
+int minifs_ino_share(struct minifs *fs, uint64_t from, uint64_t offset, uint64_t length,
+		     const struct minifs_new *new_one, struct minifs_entry *ret);
+
 #define MINIFS_ALLOCATE_KEEP_SIZE (1u << 0) /* the file does not become longer */
 #define MINIFS_ALLOCATE_PUNCH (1u << 1)	    /* zeros, as holes */
 #define MINIFS_ALLOCATE_ZERO (1u << 2)	    /* zeros, with blocks */

@@ -5,12 +5,8 @@
  * A file system that sees every change can give snapshots at once. snapfs(8) does, and so
  * does mount.minifs(8). Who wants one asks with ioctl(2) on a file that is open for
  * reading, and gets a token. The snapshot is a file of its own, which only the user who
- * asked may open, for reading:
- *
- *   any directory of that mount / SNAPFS_PREFIX followed by the token
- *   the root of the mount / SNAPFS_DIR / the token
- *
- * Neither is listed. The snapshot has the bytes of the range as they were at one instant
+ * asked, or who may read the file, may open for reading: in any directory of that mount as
+ * SNAPFS_PREFIX followed by the token. The name is not listed. The snapshot has the bytes of the range as they were at one instant
  * between the call and its return: all that was written before, and all that was stored
  * through shared mappings before. It stays like that whatever happens to the file, and is
  * removed when its last descriptor and mapping is gone; one that nobody opens within
@@ -19,10 +15,13 @@
  * If the file system can keep a snapshot no longer, reading it fails with EIO for good,
  * and SNAPFS_IOC_STATE says so. It never has other bytes.
  *
- * For scripts, SNAPFS_DIR has a text file SNAPFS_CONTROL. Who writes to it
+ * In the root of a mount of snapfs(8) there is also a directory SNAPFS_DIR, which is not
+ * listed either. Snapshots are found there by their tokens alone, and for scripts it has a
+ * text file SNAPFS_CONTROL. Who writes to it
  * "snapshot OFFSET LENGTH PATH", with decimal numbers, LENGTH "-" for all that follows,
  * and PATH from the root of the mount, reads from the same open file the path of the
- * snapshot, or the line "error ERRNO TEXT".
+ * snapshot, or the line "error ERRNO TEXT"; and from one that was opened later by the same
+ * user the last such answer.
  *
  * A server may be anybody's program. Who depends on these promises asks only one that
  * runs as root or as the same user: the option user_id of the mount, see fuse(4).

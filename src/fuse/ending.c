@@ -70,8 +70,8 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *argument, 
 
 	(void)argument;
 	(void)fi;
-	(void)in;
-	(void)in_size;
+	if (!(flags & FUSE_IOCTL_COMPAT) && asked_ioctl(req, inode_of(ino), command, in, in_size, out_size))
+		return;
 	if (ino != FUSE_ROOT_ID || command != CONTROL_ENDING || (flags & FUSE_IOCTL_COMPAT) ||
 	    out_size < sizeof(e->name))
 		fuse_reply_err(req, ENOTTY);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "jobs.h"
 #include "server.h"
 #include "src/cli/tool.h"
 
@@ -53,6 +54,13 @@ static int make_options(const struct request *r, char *ret, size_t size)
 	return length < (int)size ? OK : tool_say(FAILED, "the name of '%s' is too long", r->image);
 }
 
+static struct server *served;
+
+static bool look_at_snapshots(void)
+{
+	return snapshots_expire(served);
+}
+
 static int answer(struct fuse_session *session, struct server *server, const struct request *r)
 {
 	int rc;
@@ -61,7 +69,14 @@ static int answer(struct fuse_session *session, struct server *server, const str
 		daemon_log("'%s' is unmounted again, for whoever wanted it has gone", r->image);
 		return FAILED;
 	}
-	rc = loop_run(&(struct loop_work){.session = session, .directory = r->directory, .writes = &server->writes});
+	served = server;
+	server->session = session;
+	asked_start(server, r->directory);
+	rc = jobs_start(look_at_snapshots);
+	if (!rc)
+		rc = loop_run(
+			&(struct loop_work){.session = session, .directory = r->directory, .writes = &server->writes});
+	jobs_stop();
 	if (!rc)
 		return OK;
 	daemon_log("'%s' cannot be served any longer: %s", r->image, strerror(-rc));

@@ -55,14 +55,19 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 		.ctime = &attr->st_ctim,
 	};
 	struct stat st;
-	int rc = minifs_ino_set(server_of(req)->fs, inode_of(ino), &change, &st);
+	struct server *server = server_of(req);
+	int rc = change_begin(server, inode_of(ino));
 
 	(void)fi;
+	if (!rc) {
+		rc = minifs_ino_set(server->fs, inode_of(ino), &change, &st);
+		change_end(server, req, inode_of(ino), NULL);
+	}
 	if (rc) {
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	commits_note(&server_of(req)->commits, CHANGE_BYTES);
+	commits_note(&server->commits, CHANGE_BYTES);
 	fuse_reply_attr(req, &st, SERVER_TIMEOUT);
 }
 

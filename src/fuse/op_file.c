@@ -56,14 +56,24 @@ static void reply_count(fuse_req_t req, ssize_t n, bool stored)
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset, struct fuse_file_info *fi)
 {
+	struct page_write page = {.offset = (uint64_t)offset, .size = size};
+	struct server *server = server_of(req);
+	bool held = false;
 	ssize_t n;
 
-	(void)fi;
-	atomic_fetch_add(&server_of(req)->writes, 1);
-	n = commits_make_room(&server_of(req)->commits);
+	atomic_fetch_add(&server->writes, 1);
+	n = commits_make_room(&server->commits);
 	if (!n)
-		n = minifs_ino_pwrite(server_of(req)->fs, inode_of(ino), bytes, size, (uint64_t)offset);
-	reply_count(req, n, true);
+		n = change_begin(server, inode_of(ino));
+	if (!n) {
+		n = minifs_ino_pwrite(server->fs, inode_of(ino), bytes, size, (uint64_t)offset);
+		page.answer = n;
+		held = change_end(server, req, inode_of(ino), fi->writepage ? &page : NULL);
+	}
+	if (!held)
+		reply_count(req, n, true);
+	else if (n > 0)
+		commits_note(&server->commits, CHANGE_BYTES + (uint64_t)n);
 }
 
 void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, struct fuse_file_info *from_fi,
@@ -76,8 +86,12 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, stru
 	(void)from_fi;
 	(void)to_fi;
 	if (!n)
+		n = change_begin(server_of(req), inode_of(to));
+	if (!n) {
 		n = minifs_ino_copy_range(server_of(req)->fs, inode_of(from), (uint64_t)from_offset, inode_of(to),
 					  (uint64_t)to_offset, length < most ? length : most);
+		change_end(server_of(req), req, inode_of(to), NULL);
+	}
 	reply_count(req, n, !shared);
 }
 
@@ -121,22 +135,30 @@ static int fill(struct server *server, uint64_t ino, uint32_t flags, uint64_t of
 	return rc;
 }
 
-void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+static int allocate(struct server *server, uint64_t ino, int mode, uint64_t offset, uint64_t length)
 {
 	uint32_t flags = mode & FALLOC_FL_KEEP_SIZE ? MINIFS_ALLOCATE_KEEP_SIZE : 0;
-	struct server *server = server_of(req);
-	uint64_t from = (uint64_t)offset, n = (uint64_t)length;
 
-	(void)fi;
 	if (mode & FALLOC_FL_ZERO_RANGE)
 		flags |= MINIFS_ALLOCATE_ZERO;
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-		fuse_reply_err(req, EOPNOTSUPP);
-	else if (mode & FALLOC_FL_PUNCH_HOLE)
-		reply_changed(req,
-			      minifs_ino_allocate(server->fs, inode_of(ino), flags | MINIFS_ALLOCATE_PUNCH, from, n));
-	else
-		reply_changed(req, fill(server, inode_of(ino), flags, from, n));
+		return -EOPNOTSUPP;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return minifs_ino_allocate(server->fs, ino, flags | MINIFS_ALLOCATE_PUNCH, offset, length);
+	return fill(server, ino, flags, offset, length);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+{
+	struct server *server = server_of(req);
+	int rc = change_begin(server, inode_of(ino));
+
+	(void)fi;
+	if (!rc) {
+		rc = allocate(server, inode_of(ino), mode, (uint64_t)offset, (uint64_t)length);
+		change_end(server, req, inode_of(ino), NULL);
+	}
+	reply_changed(req, rc);
 }
 
 /*

@@ -41,6 +41,24 @@ static void reply_made(fuse_req_t req, int rc, const struct minifs_entry *entry)
 	reply_entry(req, entry);
 }
 
+/* Names that no directory has, and the kernel is not to keep. */
+static bool look_up_ours(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *server = server_of(req);
+	struct fuse_entry_param param;
+	struct minifs_entry entry;
+
+	if (!snapshot_lookup(server, parent, name, &entry) && !asked_lookup(server, name, &entry))
+		return false;
+	param = entry_param(&entry);
+	param.entry_timeout = 0;
+	if (fuse_reply_entry(req, &param) == -ENOENT) {
+		snapshot_forget(server, entry.ino, 1);
+		minifs_ino_forget(server->fs, entry.ino, 1);
+	}
+	return true;
+}
+
 /*
  * That there is no such name is kept too. With "." the kernel asks for a file of any kind
  * that it knew once: for who has a handle of it, as a file server has.
@@ -56,6 +74,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!rc)
 		reply_entry(req, &entry);
+	else if (rc == -ENOENT && look_up_ours(req, parent, name))
+		return;
 	else if (rc == -ENOENT && !itself)
 		fuse_reply_entry(req, &none);
 	else
@@ -65,6 +85,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 /* The last one of a deleted file is a change. */
 static void forget(struct server *server, fuse_ino_t ino, uint64_t n)
 {
+	snapshot_forget(server, inode_of(ino), n);
 	if (minifs_ino_forget(server->fs, inode_of(ino), n))
 		commits_note(&server->commits, CHANGE_BYTES);
 }

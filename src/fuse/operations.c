@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "freezer.h"
 #include "server.h"
 
 void reply_changed(fuse_req_t req, int rc)
@@ -24,7 +25,7 @@ static void begin(void *arg, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_AUTO_INVAL_DATA);
 	conn->want |= conn->capable & (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_PARALLEL_DIROPS |
 				       (server->writeback ? FUSE_CAP_WRITEBACK_CACHE : 0));
-	conn->max_background = 64;
+	conn->max_background = SERVING_BACKGROUND;
 	conn->time_gran = 1;
 }
 

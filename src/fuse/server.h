@@ -13,6 +13,7 @@
 #include <minifs.h>
 #include <minifs/ino.h>
 #include <pthread.h>
+#include <snapmap/snapfs.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -71,6 +72,10 @@ struct ending {
 /**
  * struct server - an image that is served
  * @writes: how many requests of that kind have come
+ * @directory: where it is mounted
+ * @secret: makes names that only we know
+ * @changes: shared by changes of content, exclusive to take a snapshot
+ * @holding: NULL, or where answers to writes of pages of @held_ino go; with that lock
  */
 struct server {
 	struct minifs *fs;
@@ -78,6 +83,25 @@ struct server {
 	struct commits commits;
 	struct ending ending;
 	bool writeback, read_only;
+	struct fuse_session *session;
+	const char *directory;
+	char secret[SNAPFS_TOKEN_SIZE];
+	pthread_rwlock_t changes;
+	struct holding *holding;
+	uint64_t held_ino;
+};
+
+/* What is wanted of a snapshot, and who wants it. */
+struct wish {
+	uint64_t ino, offset, length;
+	uid_t uid;
+};
+
+/* A page that the kernel has written, and what it is answered. */
+struct page_write {
+	uint64_t offset;
+	size_t size;
+	ssize_t answer;
 };
 
 static inline struct server *server_of(fuse_req_t req)
@@ -110,6 +134,30 @@ int commits_finish(struct commits *commits);
 void ending_start(struct ending *ending);
 /* Those who wait get @rc, a negative errno or 0. */
 void ending_tell(struct ending *ending, int rc);
+
+/* asked.c */
+void asked_start(struct server *server, const char *directory);
+/* A file by the name that we open it with. */
+bool asked_lookup(const struct server *server, const char *name, struct minifs_entry *ret);
+/* False: it is none of ours. */
+bool asked_ioctl(fuse_req_t req, uint64_t ino, unsigned command, const void *in, size_t in_size, size_t out_size);
+/* What changes the content of a file stands between these. 0 or -EROFS, then without the end. */
+int change_begin(struct server *server, uint64_t ino);
+/* True: the request is answered later. @page: NULL if it was no page of the kernel's. */
+bool change_end(struct server *server, fuse_req_t req, uint64_t ino, const struct page_write *page);
+
+/* snapshots.c */
+/* While nothing changes. 0 or a negative errno. */
+int snapshot_make(struct server *server, const struct wish *wish, struct snapfs_snapshot *ret);
+bool snapshot_is(uint64_t ino);
+/* By the name in any directory; held once more. */
+bool snapshot_lookup(struct server *server, fuse_ino_t parent, const char *name, struct minifs_entry *ret);
+/* The kernel has forgotten some of its lookups; before they are given back. */
+void snapshot_forget(struct server *server, uint64_t ino, uint64_t n);
+/* Ends those that nobody opened; true: more may follow. */
+bool snapshots_expire(struct server *server);
+/* 0 or -ENOTTY. */
+int snapshot_state(uint64_t ino, struct snapfs_state *ret);
 
 /* operations.c */
 /* Memory that a change takes which is not of content: some blocks. */

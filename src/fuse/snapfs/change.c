@@ -2,9 +2,6 @@
 /* What changes bytes of a file goes through here. */
 #include "config.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 #include "wrapper.h"
 
 /* Mostly nothing has to be kept, and then changes do not wait for one another. */
@@ -39,19 +36,7 @@ void change_end(struct file *file)
 	pthread_rwlock_unlock(&file->lock);
 }
 
-/* Without memory it is answered now; then no instant is found, as a page is not counted. */
 bool change_is_held(struct file *file, fuse_req_t req, uint64_t offset, size_t size, ssize_t answer)
 {
-	struct holding *holding = file->holding;
-	struct held *held = holding ? (struct held *)malloc(sizeof(*held)) : NULL;
-
-	if (!held)
-		return false;
-	*held = (struct held){.req = req, .answer = answer};
-	pthread_mutex_lock(&holding->lock);
-	held->next = holding->first;
-	holding->first = held;
-	holding->pages += (offset + size + 4095) / 4096 - offset / 4096;
-	pthread_mutex_unlock(&holding->lock);
-	return true;
+	return file->holding && holding_take(file->holding, req, offset, size, answer);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/fuse/jobs.h"
 #include "wrapper.h"
 
 #define AT_ONCE 1024

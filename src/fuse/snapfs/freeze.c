@@ -1,24 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An instant although the kernel has pages of the file that it has not written yet.
- *
- * What is stored through a shared mapping makes a page dirty, and comes to us when the
- * kernel writes it, some time. To have all of it the file is written back, and then:
- *
- *   1. From now on writes of pages are done but answered later. A page whose write is not
- *	answered is under writeback, and the kernel lets nobody make it dirty meanwhile: a
- *	store into it faults and waits.
- *   2. Dirty pages are written, until cachestat(2) counts none, and as many under
- *	writeback as we hold answers for, while the lock keeps all other changes away.
- *
- * Let T be the moment before that count. A page that is counted clean was clean at T, for
- * a dirty one becomes clean only by an answer of ours. One counted under writeback is one
- * of those that we had at T, for the numbers agree, and has not changed since it was sent.
- * So at T all bytes of the file were below, and no change came since: the snapshot is the
- * file at T. Then the answers are given.
- *
- * A file that nobody has open for writing has no dirty pages: a mapping holds its file
- * open, and the kernel says that a file is closed after all of its writes.
+ * Who asks for a snapshot gets it at once if nobody has the file open for writing, for then
+ * it has no dirty pages: a mapping holds its file open, and the kernel says that a file is
+ * closed after all of its writes. Else an instant has to be found (freezer.h).
  */
 #include "config.h"
 
@@ -26,19 +10,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "src/fuse/jobs.h"
 #include "wrapper.h"
-
-#ifndef SYS_cachestat
-#define SYS_cachestat 451
-#endif
-
-#define MOST_NS 2000000000 /* for all attempts together */
-#define HOLD_NS 200000000  /* how long answers are held at once */
-#define PAUSE_NS 50000	   /* between counts */
-#define NOT_YET 1
 
 /* Who waits for a snapshot of a file. */
 struct asking {
@@ -50,23 +25,7 @@ struct asking {
 	struct asking *next;
 };
 
-/* cachestat(2) */
-struct range {
-	uint64_t offset, length;
-};
-struct counts {
-	uint64_t cached, dirty, writeback, evicted, recently_evicted;
-};
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* --- the file as the kernel has it, by a name that only we know */
 
@@ -105,103 +64,47 @@ static int open_pages(const struct file *file)
 	return fd;
 }
 
-/* --- holding answers */
+/* --- an instant */
 
-static void begin_holding(struct file *file, struct holding *holding)
+static void lock_file(void *file)
 {
-	*holding = (struct holding){.lock = PTHREAD_MUTEX_INITIALIZER};
-	pthread_rwlock_wrlock(&file->lock);
-	file->holding = holding;
-	pthread_rwlock_unlock(&file->lock);
+	pthread_rwlock_wrlock(&((struct file *)file)->lock);
 }
 
-static void give_answers(struct holding *holding)
+static void unlock_file(void *file)
 {
-	while (holding->first) {
-		struct held *held = holding->first;
-
-		holding->first = held->next;
-		if (held->answer < 0)
-			fuse_reply_err(held->req, (int)-held->answer);
-		else
-			fuse_reply_write(held->req, (size_t)held->answer);
-		free(held);
-	}
+	pthread_rwlock_unlock(&((struct file *)file)->lock);
 }
 
-static void end_holding(struct file *file, struct holding *holding)
+static void hold(void *file, struct holding *holding)
 {
-	pthread_rwlock_wrlock(&file->lock);
-	file->holding = NULL;
-	pthread_rwlock_unlock(&file->lock);
-	give_answers(holding);
-	pthread_mutex_destroy(&holding->lock);
+	((struct file *)file)->holding = holding;
 }
 
-/* 0: all bytes are below, now, with the lock. NOT_YET, or a negative errno. */
-static int look(int fd, const struct holding *holding)
+static void make_all(void *arg, void *askings)
 {
-	const struct range all = {0};
-	struct counts counts;
+	struct file *file = (struct file *)arg;
 
-	if (syscall(SYS_cachestat, fd, &all, &counts, 0))
-		return -EAGAIN;
-	return !counts.dirty && counts.writeback == holding->pages ? 0 : NOT_YET;
-}
-
-/* With the lock, exclusive: all of one instant. */
-static void make_all(struct file *file, struct asking *askings)
-{
-	for (struct asking *a = askings; a; a = a->next)
+	for (struct asking *a = (struct asking *)askings; a; a = a->next)
 		a->rc = snapshot_make(file, &a->wish, &a->snapshot);
 }
 
-static int look_and_make(struct file *file, int fd, const struct holding *holding, struct asking *askings)
-{
-	int rc;
-
-	pthread_rwlock_wrlock(&file->lock);
-	rc = look(fd, holding);
-	if (!rc)
-		make_all(file, askings);
-	pthread_rwlock_unlock(&file->lock);
-	return rc;
-}
-
-static int try_to_freeze(struct file *file, int fd, struct asking *askings)
-{
-	const struct timespec pause = {.tv_nsec = PAUSE_NS};
-	uint64_t until = now_ns() + HOLD_NS;
-	struct holding holding;
-	int rc;
-
-	begin_holding(file, &holding);
-	for (;;) {
-		sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-		rc = look_and_make(file, fd, &holding, askings);
-		if (rc != NOT_YET || now_ns() >= until)
-			break;
-		nanosleep(&pause, NULL);
-	}
-	end_holding(file, &holding);
-	return rc;
-}
-
-/* Most of what is dirty is written before answers are held. */
 static int freeze(struct file *file, struct asking *askings)
 {
-	uint64_t until = now_ns() + MOST_NS;
-	int fd = open_pages(file), rc;
+	struct freezing f = {.fd = open_pages(file),
+			     .file = file,
+			     .lock = lock_file,
+			     .unlock = unlock_file,
+			     .hold = hold,
+			     .make = make_all,
+			     .arg = askings};
+	int rc;
 
-	if (fd < 0)
+	if (f.fd < 0)
 		return -EAGAIN;
-	do {
-		sync_file_range(fd, 0, 0,
-				SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-		rc = try_to_freeze(file, fd, askings);
-	} while (rc == NOT_YET && now_ns() < until);
-	close(fd);
-	return rc == NOT_YET ? -EBUSY : rc;
+	rc = freezer_run(&f);
+	close(f.fd);
+	return rc;
 }
 
 /* --- who asks */

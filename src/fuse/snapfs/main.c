@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/cli/tool.h"
+#include "src/fuse/jobs.h"
 #include "src/fuse/loop.h"
 #include "wrapper.h"
 
@@ -94,7 +95,7 @@ static int answer(const struct request *r)
 		daemon_log("'%s' is unmounted again, for whoever wanted it has gone", r->lower);
 		return FAILED;
 	}
-	rc = jobs_start();
+	rc = jobs_start(snapshots_expire);
 	if (!rc)
 		rc = loop_run(&(struct loop_work){
 			.session = wrapper.session,

@@ -5,12 +5,6 @@
 #include "wrapper.h"
 
 /*
- * How many writes of pages may be on their way: more than the kernel sends by itself, as
- * answers are held back.
- */
-#define BACKGROUND 16384
-
-/*
  * Cutting a file is a request of its own, before which bytes are kept. Set-ID bits of
  * files that are written to are taken away by the kernel, which knows who may keep them.
  * Locks are the kernel's as well: all who use them come through it.
@@ -23,7 +17,7 @@ static void begin(void *arg, struct fuse_conn_info *conn)
 	conn->want |= conn->capable &
 		      (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_ACL |
 		       FUSE_CAP_DONT_MASK | (wrapper.request->writeback ? FUSE_CAP_WRITEBACK_CACHE : 0));
-	conn->max_background = BACKGROUND;
+	conn->max_background = SERVING_BACKGROUND;
 	conn->time_gran = 1;
 }
 

@@ -9,9 +9,9 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
+#include "src/fuse/jobs.h"
 #include "wrapper.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -22,18 +22,6 @@ static struct snapshot *waiting, **waiting_end = &waiting;
 static int compare(const void *a, const void *b)
 {
 	return strcmp(((const struct snapshot *)a)->token, ((const struct snapshot *)b)->token);
-}
-
-static int make_token(char ret[SNAPFS_TOKEN_SIZE])
-{
-	unsigned char random[16];
-
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	memset(ret, 0, SNAPFS_TOKEN_SIZE);
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(ret + 2 * i, 3, "%02x", random[i]);
-	return 0;
 }
 
 /* With the lock. */
@@ -88,7 +76,7 @@ static void clip(struct snapshot *s, const struct wish *wish, const struct stat 
 static int fill(struct snapshot *s, struct file *file, const struct wish *wish, uint64_t *ret_file_size)
 {
 	struct stat st;
-	int rc = make_token(s->token);
+	int rc = token_make(s->token);
 
 	if (!rc)
 		rc = file_stat(file, &st);
@@ -190,33 +178,6 @@ static void delete (struct snapshot *s)
 	free(s);
 }
 
-/* A name that the kernel keeps would keep the inode, and all pages of it. */
-struct stale_name {
-	fuse_ino_t parent;
-	char name[sizeof(SNAPFS_PREFIX) + SNAPFS_TOKEN_SIZE];
-};
-
-static void drop_name(void *arg)
-{
-	struct stale_name *stale = (struct stale_name *)arg;
-
-	fuse_lowlevel_notify_inval_entry(wrapper.session, stale->parent, stale->name, strlen(stale->name));
-	free(stale);
-}
-
-static void drop_name_later(const struct snapshot *s)
-{
-	struct stale_name *stale = (struct stale_name *)malloc(sizeof(*stale));
-
-	if (!stale)
-		return;
-	stale->parent = s->parent;
-	snprintf(stale->name, sizeof(stale->name), "%s%s", node_of(s->parent)->kind == KIND_FILE ? SNAPFS_PREFIX : "",
-		 s->token);
-	if (!job_add(drop_name, stale))
-		free(stale);
-}
-
 void snapshot_release(struct snapshot *s)
 {
 	bool last;
@@ -230,7 +191,8 @@ void snapshot_release(struct snapshot *s)
 	pthread_mutex_unlock(&lock);
 	if (!last)
 		return;
-	drop_name_later(s);
+	token_forget_name(wrapper.session, s->parent, node_of(s->parent)->kind == KIND_FILE ? SNAPFS_PREFIX : "",
+			  s->token);
 	give_back(s);
 	snapshot_forget(s, 1);
 }

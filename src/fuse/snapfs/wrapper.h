@@ -22,6 +22,8 @@
 #include <time.h>
 
 #include "src/fuse/daemon.h"
+#include "src/fuse/freezer.h"
+#include "src/fuse/token.h"
 #include "src/fuse/words.h"
 
 /* How long the kernel may keep answers, in seconds: nobody else changes what is below. */
@@ -82,18 +84,6 @@ struct history {
 	size_t spares, spare_capacity;
 	void *blocks;
 	struct snapshot *newest;
-};
-
-/* Answers to writes of pages that are held back, so that the pages stay as they are. */
-struct held {
-	fuse_req_t req;
-	ssize_t answer;
-	struct held *next;
-};
-struct holding {
-	struct held *first;
-	uint64_t pages;
-	pthread_mutex_t lock;
 };
 
 /**
@@ -334,13 +324,6 @@ void freeze_ask(struct file *file, const struct wish *wish,
 		void (*done)(void *arg, int rc, const struct snapfs_snapshot *snapshot), void *arg);
 /* The file by the name that the freezer opens it with, or NULL; held. */
 struct file *freeze_lookup(const char *name);
-
-/* jobs.c: threads that are not those that answer, and so may ask the kernel */
-int jobs_start(void);
-void jobs_stop(void);
-bool job_add(void (*run)(void *arg), void *arg);
-/* The next time snapshots are to be looked at is soon. */
-void jobs_wake(void);
 
 /* control.c */
 extern struct node control_dir, control_file;

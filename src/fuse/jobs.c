@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wrapper.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "jobs.h"
 
 #define THREADS 4
 
@@ -25,6 +29,7 @@ static struct job *first, **last = &first;
 static pthread_t threads[THREADS];
 static unsigned count;
 static bool stop, looking, look_soon;
+static bool (*look_now)(void);
 
 bool job_add(void (*run)(void *arg), void *arg)
 {
@@ -51,7 +56,7 @@ void jobs_wake(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* With the lock; NULL: look for snapshots that nobody wants, or the end. */
+/* With the lock; NULL: look around, or the end. */
 static struct job *next_job(void)
 {
 	while (!first && !stop) {
@@ -84,7 +89,7 @@ static void look(void)
 {
 	__atomic_store_n(&look_soon, false, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&lock);
-	if (snapshots_expire())
+	if (look_now())
 		__atomic_store_n(&look_soon, true, __ATOMIC_SEQ_CST);
 	pthread_mutex_lock(&lock);
 	looking = false;
@@ -112,10 +117,11 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int jobs_start(void)
+int jobs_start(bool (*look_at)(void))
 {
 	int error = 0;
 
+	look_now = look_at;
 	while (count < THREADS && !error) {
 		error = pthread_create(&threads[count], NULL, work, NULL);
 		count += !error;
