@@ -26,6 +26,7 @@
 #define LEAST ((uint64_t)32 << 20)
 #define NOT_PAGED (SNAPMAP_INHERIT | SNAPMAP_GUARD | SNAPMAP_SPILL | SNAPMAP_POPULATE)
 #define PIECE ((size_t)1 << 20)
+#define CHUNK ((size_t)64 << 10)
 
 /**
  * struct paged - such a handle
@@ -332,18 +333,36 @@ static int image_file(const struct paged *p, int file, const struct fs_traits *f
 	return rc;
 }
 
+static bool is_zero(const char *bytes, size_t n)
+{
+	return !bytes[0] && !memcmp(bytes, bytes + 1, n - 1);
+}
+
+/* What is zeros stays a hole. */
+static int write_data(int fd, const char *from, size_t n, uint64_t offset)
+{
+	int rc = 0;
+
+	for (size_t at = 0, part; !rc && at < n; at += part) {
+		part = n - at < CHUNK ? n - at : CHUNK;
+		if (!is_zero(from + at, part))
+			rc = sys_pwrite_full(fd, from + at, part, offset + at);
+	}
+	return rc;
+}
+
 static int copy_pages(const struct paged *p, int fd)
 {
 	const char *from = (const char *)snapmap_data(p->map);
 	size_t size = p->edited.view.size, n;
 	char *buf = (char *)malloc(PIECE);
-	int rc = buf ? 0 : -ENOMEM;
+	int rc = buf ? sys_ftruncate(fd, size) : -ENOMEM;
 
 	for (size_t at = 0; !rc && at < size; at += n) {
 		n = size - at < PIECE ? size - at : PIECE;
 		rc = sys_copy_memory(buf, from + at, n);
 		if (!rc)
-			rc = sys_pwrite_full(fd, buf, n, at);
+			rc = write_data(fd, buf, n, at);
 	}
 	free(buf);
 	return rc;

@@ -237,6 +237,10 @@ START_TEST(test_reads_of_one_unchanged_file_share_a_snapshot)
 	size_t fds = 0;
 	int fd, writer;
 
+	if (test_fs()->served) {
+		snapmap_segment_destroy(s);
+		test_skip("the server is asked each time: it is not known whether the file changed");
+	}
 	test_make_file("f", SIZE, 8);
 	fd = open_file("f", O_RDONLY);
 	for (size_t at = 0; at < SIZE; at += 8 * PAGE) {
@@ -441,7 +445,7 @@ START_TEST(test_no_snapshot_is_a_plain_read)
 	st = stats_of(s);
 	ck_assert_uint_eq(st.reads_deferred + st.reads_plain, 1);
 	ck_assert(!st.reads_plain == !st.refused[0]);
-	ck_assert(test_fs()->reflink ? st.reads_deferred : st.reads_plain);
+	ck_assert(test_fs()->reflink || test_fs()->served ? st.reads_deferred : st.reads_plain);
 	ck_is(pwrite(fd, "new", 3, 0), 3);
 	ck_assert(is_filled(base, SIZE, 12, 0));
 	ck_ok(snapmap_segment_create(SIZE, &o, &strict));
