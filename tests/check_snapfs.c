@@ -8,7 +8,9 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 
@@ -572,6 +574,78 @@ START_TEST(test_killed_server_loses_nothing)
 }
 END_TEST
 
+#define WRITERS 3
+#define SLOTS 500
+
+/* Numbers go round in a file, and those that were written are told. */
+static void write_numbers(int number, atomic_ulong *told, bool snapshots)
+{
+	char path[8];
+	int fd;
+
+	snprintf(path, sizeof(path), "m/f%d", number);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	for (uint64_t n = 1; fd >= 0; n++) {
+		if (pwrite(fd, &n, sizeof(n), (off_t)(n % SLOTS) * PAGE) != sizeof(n))
+			break;
+		*told = n;
+		if (snapshots && n % 50 == 0)
+			try_snapshot(fd, 0, SNAPFS_ALL);
+	}
+	_exit(0);
+}
+
+/* All that a write(2) returned for is below. */
+static void check_numbers(int number, uint64_t told)
+{
+	char path[8];
+	int fd;
+
+	snprintf(path, sizeof(path), "l/f%d", number);
+	fd = open_in(path, O_RDONLY);
+	for (uint64_t n = told < SLOTS ? 1 : told - SLOTS + 1; n <= told; n++) {
+		uint64_t found = 0;
+
+		ck_assert_int_eq(pread(fd, &found, sizeof(found), (off_t)(n % SLOTS) * PAGE), sizeof(found));
+		/* The next one round may have come, and not been told. */
+		ck_assert_msg(found == n || found == n + SLOTS, "%llu instead of %llu of %llu",
+			      (unsigned long long)found, (unsigned long long)n, (unsigned long long)told);
+	}
+	close(fd);
+}
+
+START_TEST(test_killed_in_the_middle)
+{
+	atomic_ulong *told = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t random = test_seed();
+
+	need_mounts();
+	for (int round = 0; round < 6; round++) {
+		pid_t server = wrap_in_foreground(""), writers[WRITERS];
+
+		memset(told, 0, PAGE);
+		for (int i = 0; i < WRITERS; i++) {
+			writers[i] = fork();
+			if (!writers[i])
+				write_numbers(i, &told[i], i > 0);
+		}
+		while (!told[0] || !told[1] || !told[2])
+			usleep(1000);
+		usleep((useconds_t)(test_random(&random) % 60000));
+		ck_sys(kill(server, SIGKILL));
+		ck_assert_int_eq(wait_for(server), 128 + SIGKILL);
+		for (int i = 0; i < WRITERS; i++)
+			ck_assert_int_eq(wait_for(writers[i]), 0);
+		ck_run(0, "umount -l m");
+		for (int i = 0; i < WRITERS; i++)
+			check_numbers(i, told[i]);
+	}
+	mount_wrapper("");
+	unmount_wrapper();
+	munmap(told, PAGE);
+}
+END_TEST
+
 START_TEST(test_signal_writes_stores)
 {
 	const size_t size = (size_t)64 * PAGE;
@@ -703,6 +777,7 @@ static void add_snapshots(TCase *tc)
 	tcase_add_test(tc, test_one_instant_beside_collected_writes);
 	tcase_add_test(tc, test_stores_are_in_it);
 	tcase_add_test(tc, test_killed_server_loses_nothing);
+	tcase_add_test(tc, test_killed_in_the_middle);
 	tcase_add_test(tc, test_signal_writes_stores);
 	tcase_add_test(tc, test_unmount_is_busy_while_snapshots_are_open);
 }

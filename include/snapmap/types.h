@@ -58,8 +58,14 @@ struct snapmap_range {
  * squashfs, with fs-verity on ext4 and f2fs, and memory files with F_SEAL_WRITE and
  * F_SEAL_SHRINK. What it trusts in is whoever may write to the device or image file
  * below erofs and squashfs. REFLINK shares the file's extents, COPY copies its
- * bytes. SUBVOLUME is for whole trees on btrfs: tree.h. SNAPFS is not built in, and files in
- * images of mini file systems (MINIFS) are opened by minifs.h. The others:
+ * bytes. SUBVOLUME is for whole trees on btrfs: tree.h. Files in images of mini file systems
+ * (MINIFS) are opened by minifs.h. The others:
+ *
+ * SNAPFS asks the program that serves the file's file system, snapfs(8) or mount.minifs(8),
+ * for a snapshot: O(1), for who may read the file. What it promises is that program's word,
+ * so it must run as root or as the same user; if it ends, pages that were not read yet are
+ * a SIGBUS (SNAPMAP_GUARD). A struct snapmap_mut by SNAPFS has its pages filled from the
+ * snapshot, as by LEASE, where that can be, and else is a copy of the snapshot.
  *
  * LEASE maps the file itself as well, of whoever owns it, until somebody opens it for
  * writing. A struct snapmap_mut by LEASE has its pages filled from there by threads of the
