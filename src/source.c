@@ -29,14 +29,28 @@ static int check_type(mode_t mode)
 	}
 }
 
-/* A size of 0 that nevertheless can be read from is not a size. */
-static int check_content(const struct source *s)
+/* How long a file may be looked at as one that is just being cut. */
+#define TRIES 30
+#define PAUSE_NS 1000000
+
+static bool has_a_size(const struct source *s)
 {
 	char byte;
 
-	if (!(s->fs->flags & FS_PSEUDO) &&
-	    (s->st.st_size || (s->fs->flags & FS_LOCAL) || sys_pread(s->fd, &byte, 1, 0) <= 0))
-		return 0;
+	return s->st.st_size || (s->fs->flags & FS_LOCAL) || sys_pread(s->fd, &byte, 1, 0) <= 0;
+}
+
+/* A size of 0 that nevertheless can be read from is not a size, unless somebody just cuts it and writes it anew. */
+static int check_content(struct source *s)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < TRIES && !(s->fs->flags & FS_PSEUDO); i++) {
+		if (has_a_size(s))
+			return 0;
+		sys_sleep(&(struct timespec){.tv_nsec = PAUSE_NS});
+		rc = sys_fstat_fresh(s->fd, &s->st);
+	}
 	return error_set(-EOPNOTSUPP, "take a snapshot of",
 			 "its content is made up while it is read, and has no fixed size: read it instead");
 }

@@ -346,7 +346,7 @@ START_TEST(test_ranges_and_errors)
 	ck_assert_uint_eq(state_of(snapshot).offset, 3);
 	ck_fails(open_snapshot("l", &s), ENOENT);
 	close(snapshot);
-	ck_soon(open_snapshot("m", &s) < 0 && errno == ENOENT);
+	ck_soon(is_gone(&s));
 	ck_sys(ask_for(fd, 8, 100, &s));
 	ck_assert_uint_eq(s.size, 2);
 	ck_sys(ask_for(fd, 100, SNAPFS_ALL, &s));
@@ -590,7 +590,7 @@ static void write_numbers(int number, atomic_ulong *told, bool snapshots)
 			break;
 		*told = n;
 		if (snapshots && n % 50 == 0)
-			try_snapshot(fd, 0, SNAPFS_ALL);
+			close(try_snapshot(fd, 0, SNAPFS_ALL));
 	}
 	_exit(0);
 }

@@ -59,6 +59,15 @@ static inline int open_snapshot(const char *dir, const struct snapfs_snapshot *s
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+static inline bool is_gone(const struct snapfs_snapshot *snapshot)
+{
+	int fd = open_snapshot("m", snapshot), error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && error == ENOENT;
+}
+
 /* A descriptor, or -1 and errno. */
 static inline int try_snapshot(int fd, uint64_t offset, uint64_t length)
 {

@@ -6,12 +6,9 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "freezer.h"
 #include "jobs.h"
@@ -27,9 +24,8 @@ struct asking {
 	struct snapfs_snapshot snapshot;
 };
 
-void asked_start(struct server *server, const char *directory)
+void asked_start(struct server *server)
 {
-	server->directory = directory;
 	pthread_rwlock_init(&server->changes, NULL);
 	if (token_make(server->secret))
 		memset(server->secret, 0, sizeof(server->secret));
@@ -37,9 +33,18 @@ void asked_start(struct server *server, const char *directory)
 
 /* --- the file as the kernel has it, by a name that only we know */
 
-static void name_of(const struct server *server, uint64_t ino, char ret[80])
+static struct helper_file name_of(const struct server *server, uint64_t ino)
 {
-	snprintf(ret, 80, SNAPFS_PREFIX "%s%016llx", server->secret, (unsigned long long)ino);
+	struct helper_file name = {.node = ino == MINIFS_ROOT_INO ? FUSE_ROOT_ID : ino};
+	struct minifs_entry entry;
+
+	/* The kernel holds it meanwhile: somebody has it open. */
+	if (!minifs_ino_hold(server->fs, ino, &entry)) {
+		name.generation = entry.generation;
+		minifs_ino_forget(server->fs, ino, 1);
+	}
+	snprintf(name.name, sizeof(name.name), SNAPFS_PREFIX "%s%016llx", server->secret, (unsigned long long)ino);
+	return name;
 }
 
 bool asked_lookup(const struct server *server, const char *name, struct minifs_entry *ret)
@@ -50,22 +55,6 @@ bool asked_lookup(const struct server *server, const char *name, struct minifs_e
 	if (!n || strncmp(name, SNAPFS_PREFIX, sizeof(SNAPFS_PREFIX) - 1) != 0 || strncmp(rest, server->secret, n) != 0)
 		return false;
 	return !minifs_ino_hold(server->fs, strtoull(rest + n, NULL, 16), ret);
-}
-
-static int open_pages(const struct server *server, uint64_t ino)
-{
-	int dir = open(server->directory, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
-	char name[80];
-
-	if (dir < 0)
-		return -errno;
-	name_of(server, ino, name);
-	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		fd = -errno;
-	close(dir);
-	fuse_lowlevel_notify_inval_entry(server->session, FUSE_ROOT_ID, name, strlen(name));
-	return fd;
 }
 
 /* --- an instant */
@@ -101,15 +90,18 @@ static int freeze(struct asking *a)
 {
 	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 	struct freezing f = {.file = a, .lock = lock_changes, .unlock = unlock_changes, .hold = hold, .make = make};
-	int rc;
+	const struct helper_file name = name_of(a->server, a->wish.ino);
+	bool by_name = false;
+	int rc = helper_open(&name, &f.pages, &by_name);
 
-	f.fd = open_pages(a->server, a->wish.ino);
-	if (f.fd < 0)
+	if (rc)
 		return -EAGAIN;
 	pthread_mutex_lock(&one);
 	rc = freezer_run(&f);
 	pthread_mutex_unlock(&one);
-	close(f.fd);
+	helper_close(f.pages);
+	if (by_name)
+		fuse_lowlevel_notify_inval_entry(a->server->session, FUSE_ROOT_ID, name.name, strlen(name.name));
 	return rc ? rc : a->rc;
 }
 

@@ -20,17 +20,10 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "freezer.h"
-
-#ifndef SYS_cachestat
-#define SYS_cachestat 451
-#endif
 
 #define MOST_NS 2000000000 /* for all attempts together */
 #define HOLD_NS 200000000  /* how long answers are held at once */
@@ -41,14 +34,6 @@ struct held {
 	fuse_req_t req;
 	ssize_t answer;
 	struct held *next;
-};
-
-/* cachestat(2) */
-struct range {
-	uint64_t offset, length;
-};
-struct counts {
-	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 
 static uint64_t now_ns(void)
@@ -96,12 +81,11 @@ static void give_answers(struct holding *holding)
 }
 
 /* 0: all bytes are below, now, with the lock. NOT_YET, or a negative errno. */
-static int look(int fd, const struct holding *holding)
+static int look(struct helper *pages, const struct holding *holding)
 {
-	const struct range all = {0};
-	struct counts counts;
+	struct helper_counts counts;
 
-	if (syscall(SYS_cachestat, fd, &all, &counts, 0))
+	if (helper_count(pages, &counts))
 		return -EAGAIN;
 	return !counts.dirty && counts.writeback == holding->pages ? 0 : NOT_YET;
 }
@@ -111,7 +95,7 @@ static int look_and_make(const struct freezing *f, const struct holding *holding
 	int rc;
 
 	f->lock(f->file);
-	rc = look(f->fd, holding);
+	rc = look(f->pages, holding);
 	if (!rc)
 		f->make(f->file, f->arg);
 	f->unlock(f->file);
@@ -127,7 +111,7 @@ static int try_once(const struct freezing *f)
 
 	set_holding(f, &holding);
 	for (;;) {
-		sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		helper_flush(f->pages, false);
 		rc = look_and_make(f, &holding);
 		if (rc != NOT_YET || now_ns() >= until)
 			break;
@@ -146,8 +130,7 @@ int freezer_run(const struct freezing *f)
 	int rc;
 
 	do {
-		sync_file_range(f->fd, 0, 0,
-				SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+		helper_flush(f->pages, true);
 		rc = try_once(f);
 	} while (rc == NOT_YET && now_ns() < until);
 	return rc == NOT_YET ? -EBUSY : rc;

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "helper.h"
+
 /*
  * How many writes of pages may be on their way: more than the kernel sends by itself, as
  * answers are held back.
@@ -27,7 +29,7 @@ struct holding {
 
 /**
  * struct freezing - what is to be done
- * @fd: the file, opened through the kernel
+ * @pages: the file as the kernel has it
  * @file: for the functions
  * @lock, @unlock: keep all changes of the file away
  * @hold: with the lock: answers to writes of pages go there by holding_take(), until it is
@@ -36,7 +38,7 @@ struct holding {
  * @arg: for @make
  */
 struct freezing {
-	int fd;
+	struct helper *pages;
 	void *file;
 	void (*lock)(void *file);
 	void (*unlock)(void *file);

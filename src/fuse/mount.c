@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "jobs.h"
 #include "server.h"
 #include "src/cli/tool.h"
@@ -71,7 +72,7 @@ static int answer(struct fuse_session *session, struct server *server, const str
 	}
 	served = server;
 	server->session = session;
-	asked_start(server, r->directory);
+	asked_start(server);
 	rc = jobs_start(look_at_snapshots);
 	if (!rc)
 		rc = loop_run(
@@ -163,6 +164,9 @@ int main(int argc, char **argv)
 	rc = request.words.foreground ? 0 : daemon_begin();
 	if (rc)
 		return tool_say(FAILED, "cannot go to the background: %s", strerror(-rc));
+	rc = helpers_start(request.directory);
+	if (rc)
+		return tool_say(FAILED, "cannot start a process: %s", strerror(-rc));
 	/* Memory for large reads and writes is kept rather than mapped for each. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
@@ -173,6 +177,7 @@ int main(int argc, char **argv)
 	/* Until here a signal is the end, and changes nothing. */
 	loop_block_signals();
 	status = start(&server, &request);
+	helpers_stop();
 	minifs_close(server.fs);
 	return status;
 }

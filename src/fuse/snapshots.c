@@ -3,12 +3,12 @@
  * Snapshots of files of the mounted image (snapmap/snapfs.h): files without a name that
  * share the blocks. Opening and closing does not reach us, so a snapshot ends when the
  * kernel has forgotten it, which it does after the last close(2), for the file has no links
- * and the name that it was found by is taken from the kernel at once.
+ * and the name that it was found by is taken from the kernel within a second.
  */
 #include "config.h"
 
 #include <errno.h>
-#include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +23,7 @@
  * @ino: its own number
  * @uid: who asked for it
  * @lookups: of the kernel
+ * @parent, @named: the kernel has found it there, and has the name
  * @alive: it has a token
  */
 struct snapshot {
@@ -30,7 +31,8 @@ struct snapshot {
 	uint64_t ino, offset, size;
 	uid_t uid;
 	uint64_t lookups;
-	bool alive;
+	fuse_ino_t parent;
+	bool named, alive;
 	struct timespec born;
 	struct snapshot *next;
 };
@@ -150,11 +152,14 @@ bool snapshot_lookup(struct server *server, fuse_ino_t parent, const char *name,
 		s = s->next;
 	if (s)
 		held = !minifs_ino_hold(server->fs, s->ino, ret);
-	if (held)
+	if (held) {
 		s->lookups++;
+		s->parent = parent;
+		s->named = true;
+	}
 	pthread_mutex_unlock(&lock);
 	if (held)
-		token_forget_name(server->session, parent, SNAPFS_PREFIX, token);
+		jobs_wake();
 	return held;
 }
 
@@ -219,11 +224,33 @@ static struct snapshot *take_due(const struct timespec *now, bool *ret_more)
 	return s;
 }
 
+/* A name that the kernel has; false: there is none. */
+static bool take_name(fuse_ino_t *ret_parent, char ret_name[80])
+{
+	struct snapshot *s;
+
+	pthread_mutex_lock(&lock);
+	for (s = snapshots; s && !s->named;)
+		s = s->next;
+	if (s) {
+		s->named = false;
+		*ret_parent = s->parent;
+		snprintf(ret_name, 80, SNAPFS_PREFIX "%s", s->token);
+	}
+	pthread_mutex_unlock(&lock);
+	return s != NULL;
+}
+
 bool snapshots_expire(struct server *server)
 {
 	struct timespec now;
 	struct snapshot *s;
+	fuse_ino_t parent;
+	char name[80];
 	bool more;
+
+	while (take_name(&parent, name))
+		fuse_lowlevel_notify_inval_entry(server->session, parent, name, strlen(name));
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	while ((s = take_due(&now, &more)))

@@ -29,9 +29,13 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- the file as the kernel has it, by a name that only we know */
 
-static void name_of(const struct file *file, char ret[80])
+static struct helper_file name_of(const struct file *file)
 {
-	snprintf(ret, 80, SNAPFS_PREFIX "%s%016llx", wrapper.secret, (unsigned long long)(uintptr_t)file);
+	struct helper_file name = {.node = (uintptr_t)file};
+
+	snprintf(name.name, sizeof(name.name), SNAPFS_PREFIX "%s%016llx", wrapper.secret,
+		 (unsigned long long)(uintptr_t)file);
+	return name;
 }
 
 struct file *freeze_lookup(const char *name)
@@ -45,23 +49,6 @@ struct file *freeze_lookup(const char *name)
 	file = (struct file *)(uintptr_t)strtoull(rest + sizeof(wrapper.secret) - 1, NULL, 16);
 	file_hold(file);
 	return file;
-}
-
-/* A descriptor or a negative errno. */
-static int open_pages(const struct file *file)
-{
-	char name[80];
-	int dir = open(wrapper.request->directory, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
-
-	if (dir < 0)
-		return -errno;
-	name_of(file, name);
-	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		fd = -errno;
-	close(dir);
-	fuse_lowlevel_notify_inval_entry(wrapper.session, FUSE_ROOT_ID, name, strlen(name));
-	return fd;
 }
 
 /* --- an instant */
@@ -91,19 +78,18 @@ static void make_all(void *arg, void *askings)
 
 static int freeze(struct file *file, struct asking *askings)
 {
-	struct freezing f = {.fd = open_pages(file),
-			     .file = file,
-			     .lock = lock_file,
-			     .unlock = unlock_file,
-			     .hold = hold,
-			     .make = make_all,
-			     .arg = askings};
-	int rc;
+	struct freezing f = {
+		.file = file, .lock = lock_file, .unlock = unlock_file, .hold = hold, .make = make_all, .arg = askings};
+	const struct helper_file name = name_of(file);
+	bool by_name = false;
+	int rc = helper_open(&name, &f.pages, &by_name);
 
-	if (f.fd < 0)
+	if (rc)
 		return -EAGAIN;
 	rc = freezer_run(&f);
-	close(f.fd);
+	helper_close(f.pages);
+	if (by_name)
+		fuse_lowlevel_notify_inval_entry(wrapper.session, FUSE_ROOT_ID, name.name, strlen(name.name));
 	return rc;
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/cli/tool.h"
+#include "src/fuse/helper.h"
 #include "src/fuse/jobs.h"
 #include "src/fuse/loop.h"
 #include "wrapper.h"
@@ -152,6 +153,9 @@ int main(int argc, char **argv)
 	rc = request.words.foreground ? 0 : daemon_begin();
 	if (rc)
 		return tool_say(FAILED, "cannot go to the background: %s", strerror(-rc));
+	rc = helpers_start(request.directory);
+	if (rc)
+		return tool_say(FAILED, "cannot start a process: %s", strerror(-rc));
 	wrapper.request = &request;
 	wrapper.as_root = !geteuid();
 	/* Memory for large reads and writes is kept rather than mapped for each. */
@@ -165,5 +169,7 @@ int main(int argc, char **argv)
 		return status;
 	/* Until here a signal is the end, and changes nothing. */
 	loop_block_signals();
-	return start(&request);
+	status = start(&request);
+	helpers_stop();
+	return status;
 }

@@ -106,7 +106,7 @@ static bool look_up_ours(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	if (strncmp(name, SNAPFS_PREFIX, n) != 0)
 		return false;
-	s = snapshot_lookup(name + n, parent);
+	s = snapshot_lookup(name + n);
 	pages = s || in_dir ? NULL : freeze_lookup(name);
 	if (s)
 		reply_snapshot(req, s);

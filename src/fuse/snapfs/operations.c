@@ -14,9 +14,9 @@ static void begin(void *arg, struct fuse_conn_info *conn)
 	(void)arg;
 	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_AUTO_INVAL_DATA |
 				  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
-	conn->want |= conn->capable &
-		      (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_ACL |
-		       FUSE_CAP_DONT_MASK | (wrapper.request->writeback ? FUSE_CAP_WRITEBACK_CACHE : 0));
+	conn->want |= conn->capable & (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_PARALLEL_DIROPS |
+				       FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
+				       (wrapper.request->writeback ? FUSE_CAP_WRITEBACK_CACHE : 0));
 	conn->max_background = SERVING_BACKGROUND;
 	conn->time_gran = 1;
 }

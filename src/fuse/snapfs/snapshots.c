@@ -123,7 +123,7 @@ int snapshot_make(struct file *file, const struct wish *wish, struct snapfs_snap
 	return 0;
 }
 
-struct snapshot *snapshot_lookup(const char *token, fuse_ino_t parent)
+struct snapshot *snapshot_lookup(const char *token)
 {
 	struct snapshot key, *const *found = NULL, *s;
 
@@ -135,7 +135,6 @@ struct snapshot *snapshot_lookup(const char *token, fuse_ino_t parent)
 	s = found ? *found : NULL;
 	if (s) {
 		s->lookups++;
-		s->parent = parent;
 	}
 	pthread_mutex_unlock(&lock);
 	return s;
@@ -178,6 +177,20 @@ static void delete (struct snapshot *s)
 	free(s);
 }
 
+/*
+ * The kernel keeps the inode as long as its name, which it gives up only when memory is short:
+ * so the pages at least are taken from it. Nobody has it open, so they are not in use.
+ */
+static void forget_pages(void *ino)
+{
+	fuse_lowlevel_notify_inval_inode(wrapper.session, (fuse_ino_t)(uintptr_t)ino, 0, 0);
+}
+
+static void drop_pages(struct snapshot *s)
+{
+	job_add(forget_pages, s);
+}
+
 void snapshot_release(struct snapshot *s)
 {
 	bool last;
@@ -191,8 +204,7 @@ void snapshot_release(struct snapshot *s)
 	pthread_mutex_unlock(&lock);
 	if (!last)
 		return;
-	token_forget_name(wrapper.session, s->parent, node_of(s->parent)->kind == KIND_FILE ? SNAPFS_PREFIX : "",
-			  s->token);
+	drop_pages(s);
 	give_back(s);
 	snapshot_forget(s, 1);
 }

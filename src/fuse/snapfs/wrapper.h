@@ -138,7 +138,7 @@ struct user {
  * @kept: blocks of which this is the latest snapshot that needs them
  * @kept_bytes: by those
  * @times: of the file
- * @lookups, @opens, @parent, @alive, @waiting, @next_waiting: with the lock of the list
+ * @lookups, @opens, @alive, @waiting, @next_waiting: with the lock of the list
  * @lost: bytes could not be kept
  */
 struct snapshot {
@@ -152,7 +152,6 @@ struct snapshot {
 	gid_t gid;
 	struct timespec times[3];
 	uint64_t lookups;
-	fuse_ino_t parent;
 	unsigned opens;
 	bool alive;
 	atomic_bool lost;
@@ -296,7 +295,7 @@ bool change_is_held(struct file *file, fuse_req_t req, uint64_t offset, size_t s
 /* With the lock of the file, exclusive. 0 or a negative errno. */
 int snapshot_make(struct file *file, const struct wish *wish, struct snapfs_snapshot *ret);
 /* What a token stands for, with one lookup more; NULL: nothing. */
-struct snapshot *snapshot_lookup(const char *token, fuse_ino_t parent);
+struct snapshot *snapshot_lookup(const char *token);
 bool snapshot_open(struct snapshot *s);
 void snapshot_release(struct snapshot *s);
 void snapshot_forget(struct snapshot *s, uint64_t n);
