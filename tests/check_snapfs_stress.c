@@ -55,11 +55,12 @@ static void act_once(struct attacker *attacker, int act, const char *wanted)
 
 START_TEST(test_nothing_that_is_done_shows)
 {
-	char *wanted = (char *)malloc(SIZE);
 	struct attacker attacker;
 	uint64_t random = test_seed(), end = stress_end(2);
+	char *wanted;
 
 	need_server();
+	wanted = (char *)malloc(SIZE);
 	ck_assert(!attacker_start(&attacker));
 	for (int i = 0; i < stress_act_count || stress_now() < end; i++) {
 		test_fill(wanted, SIZE, test_random(&random));

@@ -171,5 +171,8 @@ int main(int argc, char **argv)
 	loop_block_signals();
 	status = start(&request);
 	helpers_stop();
+	/* Only the kernel knew what it had open when a signal came. */
+	if (wrapper.handles)
+		_exit(status);
 	return status;
 }

@@ -32,6 +32,7 @@ static void close_handle(struct file *file, struct handle *handle)
 {
 	if (handle->writable)
 		atomic_fetch_sub(&file->writers, 1);
+	atomic_fetch_sub(&wrapper.handles, 1);
 	close(handle->fd);
 	free(handle);
 }
@@ -58,6 +59,7 @@ static bool make_handle(struct file *file, int fd, struct fuse_file_info *fi)
 	/* Before the kernel hears of it, and so before there can be anything dirty. */
 	if (handle->writable)
 		atomic_fetch_add(&file->writers, 1);
+	atomic_fetch_add(&wrapper.handles, 1);
 	fi->fh = (uintptr_t)handle;
 	fi->keep_cache = wrapper.request->timeout > 0;
 	fi->noflush = !handle->writable;

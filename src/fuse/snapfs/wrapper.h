@@ -191,6 +191,7 @@ struct wrapper {
 	const struct request *request;
 	uint64_t most_snapshots, most_kept;
 	atomic_uint_fast64_t writes;
+	atomic_uint handles; /* that the kernel has */
 	bool as_root;
 };
 extern struct wrapper wrapper;
