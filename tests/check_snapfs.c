@@ -425,6 +425,9 @@ START_TEST(test_control_file)
 	ck_assert_str_eq(out, "ha");
 	ck_run(0, "echo 'snapshot x - f' >m/.snapfs/control 2>/dev/null; cat m/.snapfs/control");
 	ck_assert_msg(!strncmp(out, "error 22 ", 9), "%s", out);
+	ck_run(0, "mkdir m/d && mkfifo m/d/p; echo 'snapshot 0 - d/p' >m/.snapfs/control 2>/dev/null; cat "
+		  "m/.snapfs/control");
+	ck_assert_msg(!strncmp(out, "error 95 ", 9), "%s", out);
 	ck_run(0, "echo 'snapshot 0 - none' >m/.snapfs/control 2>/dev/null; cat m/.snapfs/control");
 	ck_assert_msg(!strncmp(out, "error 2 ", 8), "%s", out);
 	unmount_wrapper();

@@ -80,13 +80,25 @@ static void set_groups(size_t n, const gid_t *groups)
 	syscall(SYS_setgroups, n, groups);
 }
 
+/* Looked at before it is opened, so that no device is. */
 static int open_beneath(const char *path)
 {
-	struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	int fd = (int)syscall(SYS_openat2, wrapper.root.fd, path, &how, sizeof(how));
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	int place = (int)syscall(SYS_openat2, wrapper.root.fd, path, &how, sizeof(how)), fd;
+	struct stat st;
 
-	return fd < 0 ? -errno : fd;
+	if (place < 0)
+		return -errno;
+	if (fstat(place, &st))
+		fd = -errno;
+	else if (!S_ISREG(st.st_mode))
+		fd = S_ISDIR(st.st_mode) ? -EISDIR : -EOPNOTSUPP;
+	else
+		fd = open(file_path(place).text, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		fd = -errno;
+	close(place);
+	return fd;
 }
 
 int caller_open(fuse_req_t req, const char *path)

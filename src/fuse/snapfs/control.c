@@ -186,11 +186,7 @@ static int find(fuse_req_t req, const char *path, struct file **ret)
 	close(fd);
 	if (again < 0)
 		return -errno;
-	fd = file_get(again, 0, NULL, &st, ret);
-	if (fd || S_ISREG(st.st_mode))
-		return fd;
-	file_forget(*ret, 1);
-	return S_ISDIR(st.st_mode) ? -EISDIR : -EOPNOTSUPP;
+	return file_get(again, 0, NULL, &st, ret);
 }
 
 static int prepare(struct order *order, const char *text, struct wish *wish)

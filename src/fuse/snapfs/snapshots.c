@@ -181,14 +181,12 @@ static void delete (struct snapshot *s)
  * The kernel keeps the inode as long as its name, which it gives up only when memory is short:
  * so the pages at least are taken from it. Nobody has it open, so they are not in use.
  */
-static void forget_pages(void *ino)
+static void drop_pages(void *arg)
 {
-	fuse_lowlevel_notify_inval_inode(wrapper.session, (fuse_ino_t)(uintptr_t)ino, 0, 0);
-}
+	struct snapshot *s = (struct snapshot *)arg;
 
-static void drop_pages(struct snapshot *s)
-{
-	job_add(forget_pages, s);
+	fuse_lowlevel_notify_inval_inode(wrapper.session, (fuse_ino_t)(uintptr_t)s, 0, 0);
+	snapshot_forget(s, 1);
 }
 
 void snapshot_release(struct snapshot *s)
@@ -204,9 +202,10 @@ void snapshot_release(struct snapshot *s)
 	pthread_mutex_unlock(&lock);
 	if (!last)
 		return;
-	drop_pages(s);
 	give_back(s);
-	snapshot_forget(s, 1);
+	/* Its number is nobody else's until then. */
+	if (!job_add(drop_pages, s))
+		snapshot_forget(s, 1);
 }
 
 void snapshot_forget(struct snapshot *s, uint64_t n)
