@@ -111,7 +111,7 @@ int image_open(const struct source_request *request, struct image *ret)
 			continue;
 		if (b->in_place && request->unchanging)
 			continue;
-		if (last && !last->rare)
+		if (last && !(last->rare && rc == -EOPNOTSUPP))
 			error_tried(last->name, rc, step);
 		last = b;
 		rc = request->begin && !b->in_place ? request->begin(request->begin_arg) : 0;

@@ -2,12 +2,12 @@
 /*
  * The same random operations on an image and in a directory of the kernel's: the same
  * results, errnos and contents. The image is used through the library, or mounted and
- * used by system calls. SNAPMAP_MINIFS_STEPS: how many, if not some thousand.
+ * used by system calls; and so is a directory behind snapfs. SNAPMAP_MINIFS_STEPS: how many, if not some thousand.
  */
 #include "config.h"
 
 #include "minifs_testing.h"
-#include "mounting.h"
+#include "wrapping.h"
 
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -22,9 +22,10 @@ struct pair {
 	int ours, theirs; /* -1: none */
 };
 
-/* @fs: NULL if the image is mounted. */
+/* @fs: NULL if the image is mounted. @wrapped: it is no image, but a directory that snapfs serves. */
 struct both {
 	struct minifs *fs;
+	bool wrapped;
 	uint64_t random;
 	struct pair open[OPEN_FILES];
 };
@@ -401,7 +402,12 @@ static void open_again(struct both *b)
 		return;
 	}
 	close_all(b);
-	mount_again();
+	if (b->wrapped) {
+		unmount_wrapper();
+		mount_wrapper("");
+	} else {
+		mount_again();
+	}
 }
 
 static bool is_half_full(struct both *b)
@@ -509,11 +515,36 @@ START_TEST(test_random_operations_on_a_mounted_image)
 }
 END_TEST
 
+/* Beside a directory of the same file system. */
+START_TEST(test_random_operations_in_a_wrapped_directory)
+{
+	struct both b = {.random = test_seed() + 2, .open = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}}, .wrapped = true};
+	struct snapfs_snapshot s;
+	int fd;
+
+	if (!strncmp(test_fs()->name, "overlay", 7) || !strcmp(test_fs()->name, "fuse") || test_fs()->served)
+		test_skip("FUSE and overlays have ways of their own");
+	need_mounts();
+	if (run("command -v snapfs"))
+		test_skip("without libfuse there is no snapfs");
+	umask(022);
+	mount_wrapper("");
+	/* With snapshots around. */
+	fd = open_in("m/kept", O_CREAT | O_RDWR);
+	ck_sys(ask_for(fd, 0, SNAPFS_ALL, &s));
+	close(fd);
+	run_steps(&b);
+	close_all(&b);
+	unmount_wrapper();
+}
+END_TEST
+
 static void add_random(TCase *tc)
 {
 	tcase_set_timeout(tc, 36000);
 	tcase_add_test(tc, test_random_operations);
 	tcase_add_test(tc, test_random_operations_on_a_mounted_image);
+	tcase_add_test(tc, test_random_operations_in_a_wrapped_directory);
 }
 
 Suite *test_suite(void)

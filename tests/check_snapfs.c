@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <snapmap.h>
 #include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -39,6 +40,7 @@ START_TEST(test_all_is_passed_through)
 		ck_sys(removexattr("m/g", "user.a"));
 		ck_fails(getxattr("l/g", "user.a", value, sizeof(value)), ENODATA);
 	}
+	ck_run(0, "stat -f -c '%%b %%s %%c %%l' m >above && stat -f -c '%%b %%s %%c %%l' l | cmp - above");
 	ck_sys(stat("m/g", &st));
 	ck_sys(stat("l/g", &below));
 	ck_assert_int_eq(st.st_ctim.tv_nsec, below.st_ctim.tv_nsec);
@@ -176,7 +178,10 @@ START_TEST(test_holes_and_copies)
 	ck_run(0, "cp --sparse=auto --reflink=auto m/f m/g && cmp m/f m/g && du -k l/g");
 	ck_assert_int_lt(atoi(out), 5000);
 	test_make_file("m/h", 3 << 20, 5);
-	ck_run(0, "cp --reflink=auto m/h m/i");
+	ck_run(0, "cp --reflink=auto m/h m/i && sync l/i");
+	/* Where blocks can be shared below they are. */
+	if (test_fs()->reflink && !strncmp(test_fs()->name, "xfs", 3))
+		ck_run(0, "filefrag -v l/i | grep -q shared");
 	bytes = (char *)test_read_file("l/i", &n);
 	ck_assert_uint_eq(test_hash(bytes, n), test_hash_file("m/h"));
 	free(bytes);
@@ -545,6 +550,67 @@ START_TEST(test_stores_are_in_it)
 }
 END_TEST
 
+/* --- the library */
+
+START_TEST(test_library_falls_back)
+{
+	struct snapmap_info info;
+	struct snapmap *maps[2];
+
+	need_mounts();
+	mount_wrapper("-o snapshots=1");
+	test_make_file("m/f", 100000, 1);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(snapmap_open("m/f", NULL, &maps[i]), 0);
+		ck_assert_int_eq(snapmap_get_info(maps[i], &info), 0);
+		ck_assert_uint_eq(info.source, i ? SNAPMAP_SOURCE_COPY : SNAPMAP_SOURCE_SNAPFS);
+	}
+	/* What was tried is told. */
+	ck_assert_msg(strstr(info.tried, "snapfs"), "tried: %s", info.tried);
+	test_make_file("m/f", 100000, 2);
+	ck_assert_uint_ne(test_hash(snapmap_data(maps[0]), 100000), test_hash_file("m/f"));
+	snapmap_close(maps[0]);
+	snapmap_close(maps[1]);
+	unmount_wrapper();
+}
+END_TEST
+
+/* A server of another user need not keep what it promises. */
+static int map_of_a_user(void *arg)
+{
+	struct snapmap_options options = {.size = sizeof(options), .source = SNAPMAP_SOURCE_SNAPFS};
+	struct snapmap *map;
+
+	(void)arg;
+	if (snapmap_open("m/f", &options, &map))
+		return 1;
+	snapmap_close(map);
+	return 0;
+}
+
+START_TEST(test_run_by_a_user)
+{
+	struct snapmap_options options = {.size = sizeof(options), .source = SNAPMAP_SOURCE_SNAPFS};
+	struct snapmap *map;
+
+	need_mounts();
+	if (run("command -v fusermount3"))
+		test_skip("without fusermount3 only root mounts");
+	/* Most systems have it like that. */
+	ck_run(0,
+	       "chmod 755 . && mkdir -p l m && chown %d l m && mknod -m 666 fuse c 10 229 && mount --bind fuse "
+	       "/dev/fuse",
+	       NOBODY);
+	ck_run(0, "setpriv --reuid %d --regid %d --clear-groups snapfs l m", NOBODY, NOBODY);
+	ck_run(0, "setpriv --reuid %d --regid %d --clear-groups sh -c 'echo text >m/f && cat l/f'", NOBODY, NOBODY);
+	ck_assert_int_eq(test_as_user(NOBODY, map_of_a_user, NULL), 0);
+	/* Others do not even see it, root included. */
+	ck_assert_int_lt(snapmap_open("m/f", &options, &map), 0);
+	ck_run(0, "umount m && umount -l /dev/fuse");
+	wait_for_wrapper();
+}
+END_TEST
+
 /* --- the end */
 
 START_TEST(test_killed_server_loses_nothing)
@@ -779,6 +845,8 @@ static void add_snapshots(TCase *tc)
 	tcase_add_test(tc, test_one_instant_beside_stores);
 	tcase_add_test(tc, test_one_instant_beside_collected_writes);
 	tcase_add_test(tc, test_stores_are_in_it);
+	tcase_add_test(tc, test_library_falls_back);
+	tcase_add_test(tc, test_run_by_a_user);
 	tcase_add_test(tc, test_killed_server_loses_nothing);
 	tcase_add_test(tc, test_killed_in_the_middle);
 	tcase_add_test(tc, test_signal_writes_stores);
