@@ -295,6 +295,40 @@ START_TEST(test_snapshot_stays)
 }
 END_TEST
 
+static uint64_t bytes_free(void)
+{
+	struct statvfs st;
+
+	ck_sys(statvfs("l", &st));
+	return (uint64_t)st.f_bfree * st.f_frsize;
+}
+
+/* Neither what was kept nor a file that was deleted stays, while the kernel still knows the snapshots. */
+START_TEST(test_room_comes_back)
+{
+	const uint64_t n = (uint64_t)8 << 20;
+	uint64_t before;
+
+	need_mounts();
+	if (!strncmp(test_fs()->name, "btrfs", 5))
+		test_skip("it gives room back when it likes");
+	mount_wrapper("");
+	ck_run(0, "echo x >m/first && sync -f l");
+	before = bytes_free();
+	for (int i = 0; i < 3; i++) {
+		int fd = make_and_open("m/f", n), snapshot = take_snapshot(fd, 0, SNAPFS_ALL);
+
+		ck_sys(ftruncate(fd, (off_t)n / 2));
+		ck_run(0, "mv m/first m/f && cp m/f m/first");
+		close(fd);
+		close(snapshot);
+	}
+	ck_run(0, "sync -f l");
+	ck_soon(bytes_free() + n / 4 >= before);
+	unmount_wrapper();
+}
+END_TEST
+
 START_TEST(test_snapshots_share_what_is_kept)
 {
 	int fd, s[3];
@@ -836,6 +870,7 @@ static void add_snapshots(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_snapshot_stays);
+	tcase_add_test(tc, test_room_comes_back);
 	tcase_add_test(tc, test_snapshots_share_what_is_kept);
 	tcase_add_test(tc, test_ranges_and_errors);
 	tcase_add_test(tc, test_users_ask);

@@ -169,12 +169,9 @@ static void give_back(struct snapshot *s)
 		history_remove(s);
 	pthread_rwlock_unlock(&s->home->lock);
 	user_leave(s->user);
-}
-
-static void delete (struct snapshot *s)
-{
+	/* The kernel may know the snapshot for longer, and a deleted file would not go. */
 	file_forget(s->home, 1);
-	free(s);
+	s->home = NULL;
 }
 
 /*
@@ -217,7 +214,7 @@ void snapshot_forget(struct snapshot *s, uint64_t n)
 	gone = !s->lookups && !s->alive && !s->opens;
 	pthread_mutex_unlock(&lock);
 	if (gone)
-		delete (s);
+		free(s);
 }
 
 static bool is_due(const struct snapshot *s)

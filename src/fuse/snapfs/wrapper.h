@@ -130,7 +130,7 @@ struct user {
 
 /**
  * struct snapshot - of a range of a file
- * @home: its file, held
+ * @home: its file, held until nobody has the snapshot open
  * @file: the same; NULL: it is no more. With the lock of the file
  * @newer, @older: of the same file
  * @number: counts all snapshots
