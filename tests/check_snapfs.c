@@ -8,10 +8,12 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <sched.h>
 #include <snapmap.h>
 #include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 
@@ -19,12 +21,20 @@
 
 /* --- a directory as it is */
 
+/* What is passed on cannot be more than what is below. */
+#define need_plain_directory()                                     \
+	do {                                                       \
+		need_mounts();                                     \
+		if (!strcmp(test_fs()->name, "fuse"))              \
+			test_skip("bindfs below does not do all"); \
+	} while (0)
+
 START_TEST(test_all_is_passed_through)
 {
 	struct stat st, below;
 	char value[16];
 
-	need_mounts();
+	need_plain_directory();
 	mount_wrapper("");
 	ck_assert(is_mounted());
 	ck_run(0, "umask 027 && mkdir m/d && echo one >m/d/f && ln m/d/f m/g && ln -s d/f m/s && mkfifo m/p && "
@@ -58,7 +68,7 @@ START_TEST(test_names)
 	struct stat st;
 	int fd;
 
-	need_mounts();
+	need_plain_directory();
 	mount_wrapper("");
 	memset(name, 'n', sizeof(name));
 	name[255] = 0;
@@ -630,7 +640,11 @@ START_TEST(test_run_by_a_user)
 	need_mounts();
 	if (run("command -v fusermount3"))
 		test_skip("without fusermount3 only root mounts");
-	/* Most systems have it like that. */
+	if (!strcmp(test_fs()->name, "fuse") || test_fs()->served)
+		test_skip("no device can be opened there");
+	/* Most systems have the device like that; here only this test does. */
+	ck_sys(unshare(CLONE_NEWNS));
+	ck_sys(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	ck_run(0,
 	       "chmod 755 . && mkdir -p l m && chown %d l m && mknod -m 666 fuse c 10 229 && mount --bind fuse "
 	       "/dev/fuse",
@@ -640,7 +654,7 @@ START_TEST(test_run_by_a_user)
 	ck_assert_int_eq(test_as_user(NOBODY, map_of_a_user, NULL), 0);
 	/* Others do not even see it, root included. */
 	ck_assert_int_lt(snapmap_open("m/f", &options, &map), 0);
-	ck_run(0, "umount m && umount -l /dev/fuse");
+	ck_run(0, "umount m");
 	wait_for_wrapper();
 }
 END_TEST
