@@ -44,6 +44,7 @@ void mounted_stop(void *state)
 int mounted_start(const struct job *job, const struct mounted_kind *kind, void **ret)
 {
 	struct mounted *s = (struct mounted *)calloc(1, sizeof(*s));
+	static unsigned count;
 	int rc = 0;
 
 	if (!s)
@@ -51,8 +52,10 @@ int mounted_start(const struct job *job, const struct mounted_kind *kind, void *
 	s->job = job;
 	s->kind = kind;
 	s->bytes = (char *)malloc(PIECE);
-	snprintf(s->below, sizeof(s->below), "%.2000s/%s.below", job->dir, kind->name);
-	snprintf(s->mount, sizeof(s->mount), "%.2000s/%s.mnt", job->dir, kind->name);
+	/* The same kind may be there twice. */
+	count++;
+	snprintf(s->below, sizeof(s->below), "%.2000s/%s-%u.below", job->dir, kind->name, count);
+	snprintf(s->mount, sizeof(s->mount), "%.2000s/%s-%u.mnt", job->dir, kind->name, count);
 	if (!s->bytes || mkdir(s->mount, 0755))
 		rc = s->bytes ? -errno : -ENOMEM;
 	else

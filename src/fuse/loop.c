@@ -27,7 +27,6 @@
 #include "daemon.h"
 #include "loop.h"
 
-#define THREADS 10
 #define AGAIN_NS 10000000 /* between attempts to wake threads */
 
 /**
@@ -38,7 +37,7 @@
  */
 struct loop {
 	const struct loop_work *work;
-	pthread_t main, threads[THREADS];
+	pthread_t main, threads[LOOP_THREADS];
 	unsigned count;
 	atomic_bool stop;
 	atomic_uint running;
@@ -138,7 +137,7 @@ static int start_threads(struct loop *l)
 {
 	int error = 0;
 
-	while (l->count < THREADS && !error) {
+	while (l->count < l->work->threads && !error) {
 		atomic_fetch_add(&l->running, 1);
 		error = pthread_create(&l->threads[l->count], NULL, answer, l);
 		l->count += !error;

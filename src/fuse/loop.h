@@ -6,18 +6,23 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#define LOOP_THREADS 10 /* at most */
+
 struct fuse_session;
 
 /**
  * struct loop_work - what is served
  * @directory: where it is mounted
  * @writes: how many requests to write have come; counted when one begins
+ * @threads: how many answer. The kernel wakes each in turn, so with many that have nothing
+ *	to do each request finds a cold one
  * @begin: called first in each thread; may be NULL
  */
 struct loop_work {
 	struct fuse_session *session;
 	const char *directory;
 	const atomic_uint_fast64_t *writes;
+	unsigned threads;
 	void (*begin)(void);
 };
 

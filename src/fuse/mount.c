@@ -75,8 +75,10 @@ static int answer(struct fuse_session *session, struct server *server, const str
 	asked_start(server);
 	rc = jobs_start(look_at_snapshots);
 	if (!rc)
-		rc = loop_run(
-			&(struct loop_work){.session = session, .directory = r->directory, .writes = &server->writes});
+		rc = loop_run(&(struct loop_work){.session = session,
+						  .directory = r->directory,
+						  .writes = &server->writes,
+						  .threads = LOOP_THREADS});
 	jobs_stop();
 	if (!rc)
 		return OK;

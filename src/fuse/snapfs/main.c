@@ -102,6 +102,7 @@ static int answer(const struct request *r)
 			.session = wrapper.session,
 			.directory = r->directory,
 			.writes = &wrapper.writes,
+			.threads = 3,
 			.begin = caller_begin_thread,
 		});
 	jobs_stop();
