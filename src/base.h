@@ -122,6 +122,7 @@ int sparse_copy_range(const struct sparse_copy *copy, uint64_t from_offset, uint
 int sparse_copy_file(const struct sparse_copy *copy, uint64_t size, uint64_t *ret_size, uint64_t *ret_written);
 /* 1 if both files of a finished copy have the same first @size bytes now, 0 if not. Quiet. */
 int sparse_compare(const struct sparse_copy *copy, uint64_t size);
+bool bytes_are_zero(const char *bytes, size_t n);
 int file_size_allowed(uint64_t size);
 /* The next run of data in [@at, @end), which moves the offset; empty, at @end, if there is none. */
 void sparse_next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, uint64_t *ret_stop);

@@ -63,9 +63,9 @@ static int between_pieces(struct state *s)
 	return c->check ? c->check(c->check_arg) : 0;
 }
 
-static bool is_zero(const char *p, size_t n)
+bool bytes_are_zero(const char *bytes, size_t n)
 {
-	return n == 0 || (p[0] == 0 && !memcmp(p, p + 1, n - 1));
+	return !n || (!bytes[0] && !memcmp(bytes, bytes + 1, n - 1));
 }
 
 /* Writes what is not zeros, in runs of whole blocks. */
@@ -75,7 +75,7 @@ static int write_nonzero(struct state *s, const char *data, size_t n, uint64_t t
 
 	for (size_t at = 0; at < n;) {
 		size_t block = n - at < BLOCK ? n - at : BLOCK;
-		bool zero = is_zero(data + at, block);
+		bool zero = bytes_are_zero(data + at, block);
 
 		at += block;
 		if (zero || at == n) {

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base.h"
 #include "sys.h"
 
 #define FEW 2048u
@@ -86,11 +87,6 @@ static int choose(size_t wanted, struct ranges *clusters)
 	return 0;
 }
 
-static bool is_zero(const char *p, uint64_t n)
-{
-	return !p[0] && !memcmp(p, p + 1, n - 1);
-}
-
 /**
  * struct clean - pages that nobody edited
  * @image: where they are
@@ -114,7 +110,7 @@ static int append_read(const struct clean *c, uint64_t at, size_t n, struct rang
 	for (size_t i = 0; !rc && i < got; i += page) {
 		size_t length = got - i < page ? got - i : page;
 
-		if (!is_zero(c->buffer + i, length))
+		if (!bytes_are_zero(c->buffer + i, length))
 			rc = ranges_append(ret, at + i, length);
 	}
 	return rc;

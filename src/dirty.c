@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base.h"
 #include "sys.h"
 
 #define BATCH 64
@@ -55,11 +56,6 @@ static int find_by_scan(const struct dirty_area *a, int pagemap, struct ranges *
 	return rc ? rc : scan_part(a, pagemap, middle, a->length, ret);
 }
 
-static bool page_is_zero(const char *p, size_t page)
-{
-	return !p[0] && !memcmp(p, p + 1, page - 1);
-}
-
 static bool entry_is_written(uint64_t entry)
 {
 	const uint64_t present = 1ULL << 63, swapped = 1ULL << 62, of_file = 1ULL << 61;
@@ -82,7 +78,7 @@ static int find_by_pagemap(const struct dirty_area *a, int pagemap, struct range
 
 			/* Here the shared zero page looks like any other. */
 			if (entry_is_written(entries[i]) &&
-			    (offset < a->file_length || !page_is_zero(a->base + offset, page)))
+			    (offset < a->file_length || !bytes_are_zero(a->base + offset, page)))
 				rc = ranges_append(ret, offset, page);
 		}
 	}

@@ -36,6 +36,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base.h"
 #include "latch.h"
 #include "snapmap/guard.h"
 #include "sys.h"
@@ -275,11 +276,6 @@ static bool was_lost(struct live *live, size_t page)
 	return lost;
 }
 
-static bool is_zero(const char *p, size_t n)
-{
-	return !p[0] && !memcmp(p, p + 1, n - 1);
-}
-
 int guard_filter(struct live *live, const struct ranges *ranges, struct ranges *ret)
 {
 	size_t size = sys_page_size();
@@ -291,7 +287,7 @@ int guard_filter(struct live *live, const struct ranges *ranges, struct ranges *
 		for (uint64_t at = ranges->v[i].offset; !rc && at < end; at += size) {
 			size_t n = end - at < size ? (size_t)(end - at) : size;
 
-			if (!was_lost(live, (size_t)at / size) || !is_zero(live->mapping.base + at, n))
+			if (!was_lost(live, (size_t)at / size) || !bytes_are_zero(live->mapping.base + at, n))
 				rc = ranges_append(ret, at, n);
 		}
 	}

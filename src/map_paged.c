@@ -333,11 +333,6 @@ static int image_file(const struct paged *p, int file, const struct fs_traits *f
 	return rc;
 }
 
-static bool is_zero(const char *bytes, size_t n)
-{
-	return !bytes[0] && !memcmp(bytes, bytes + 1, n - 1);
-}
-
 /* What is zeros stays a hole. */
 static int write_data(int fd, const char *from, size_t n, uint64_t offset)
 {
@@ -345,7 +340,7 @@ static int write_data(int fd, const char *from, size_t n, uint64_t offset)
 
 	for (size_t at = 0, part; !rc && at < n; at += part) {
 		part = n - at < CHUNK ? n - at : CHUNK;
-		if (!is_zero(from + at, part))
+		if (!bytes_are_zero(from + at, part))
 			rc = sys_pwrite_full(fd, from + at, part, offset + at);
 	}
 	return rc;

@@ -51,6 +51,8 @@ static int check_content(struct source *s)
 		sys_sleep(&(struct timespec){.tv_nsec = PAUSE_NS});
 		rc = sys_fstat_fresh(s->fd, &s->st);
 	}
+	if (rc)
+		return error_set(rc, "stat", NULL);
 	return error_set(-EOPNOTSUPP, "take a snapshot of",
 			 "its content is made up while it is read, and has no fixed size: read it instead");
 }
