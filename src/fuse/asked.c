@@ -6,14 +6,13 @@
 #include "config.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "freezer.h"
 #include "jobs.h"
+#include "protocol.h"
 #include "server.h"
-#include "token.h"
 
 /* Who waits for a snapshot. */
 struct asking {
@@ -24,37 +23,11 @@ struct asking {
 	struct snapfs_snapshot snapshot;
 };
 
-void asked_start(struct server *server)
-{
-	pthread_rwlock_init(&server->changes, NULL);
-	if (token_make(server->secret))
-		memset(server->secret, 0, sizeof(server->secret));
-}
-
-/* --- the file as the kernel has it, by a name that only we know */
-
-static struct helper_file name_of(const struct server *server, uint64_t ino)
-{
-	struct helper_file name = {.node = ino == MINIFS_ROOT_INO ? FUSE_ROOT_ID : ino};
-	struct minifs_entry entry;
-
-	/* The kernel holds it meanwhile: somebody has it open. */
-	if (!minifs_ino_hold(server->fs, ino, &entry)) {
-		name.generation = entry.generation;
-		minifs_ino_forget(server->fs, ino, 1);
-	}
-	snprintf(name.name, sizeof(name.name), SNAPFS_PREFIX "%s%016llx", server->secret, (unsigned long long)ino);
-	return name;
-}
-
 bool asked_lookup(const struct server *server, const char *name, struct minifs_entry *ret)
 {
-	const char *rest = name + sizeof(SNAPFS_PREFIX) - 1;
-	size_t n = strlen(server->secret);
+	uint64_t ino;
 
-	if (!n || strncmp(name, SNAPFS_PREFIX, sizeof(SNAPFS_PREFIX) - 1) != 0 || strncmp(rest, server->secret, n) != 0)
-		return false;
-	return !minifs_ino_hold(server->fs, strtoull(rest + n, NULL, 16), ret);
+	return helper_lookup(name, &ino) && !minifs_ino_hold(server->fs, ino, ret);
 }
 
 /* --- an instant */
@@ -86,22 +59,29 @@ static void make(void *arg, void *unused)
 	a->rc = snapshot_make(a->server, &a->wish, &a->snapshot);
 }
 
+/* The kernel knows the file: somebody has it open. */
+static uint64_t generation_of(struct minifs *fs, uint64_t ino)
+{
+	struct minifs_entry entry;
+
+	if (minifs_ino_hold(fs, ino, &entry))
+		return 0;
+	minifs_ino_forget(fs, ino, 1);
+	return entry.generation;
+}
+
 static int freeze(struct asking *a)
 {
 	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 	struct freezing f = {.file = a, .lock = lock_changes, .unlock = unlock_changes, .hold = hold, .make = make};
-	const struct helper_file name = name_of(a->server, a->wish.ino);
-	bool by_name = false;
-	int rc = helper_open(&name, &f.pages, &by_name);
+	int rc = helper_open(a->wish.ino, generation_of(a->server->fs, a->wish.ino), &f.pages);
 
 	if (rc)
 		return -EAGAIN;
 	pthread_mutex_lock(&one);
 	rc = freezer_run(&f);
 	pthread_mutex_unlock(&one);
-	helper_close(f.pages);
-	if (by_name)
-		fuse_lowlevel_notify_inval_entry(a->server->session, FUSE_ROOT_ID, name.name, strlen(name.name));
+	helper_close(f.pages, a->server->session);
 	return rc ? rc : a->rc;
 }
 
@@ -126,12 +106,9 @@ static int check(const struct server *server, uint64_t ino, const struct snapfs_
 
 	if (rc)
 		return rc;
-	if (asked->version != SNAPFS_VERSION || asked->flags || asked->offset > INT64_MAX)
-		return -EINVAL;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EOPNOTSUPP;
+	rc = protocol_check(asked, st.st_mode);
 	/* Nothing can be changed, and nothing be made. */
-	return server->read_only ? -EOPNOTSUPP : 0;
+	return !rc && server->read_only ? -EOPNOTSUPP : rc;
 }
 
 static void take(fuse_req_t req, uint64_t ino, const struct snapfs_snapshot *asked)

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "freezer.h"
 
@@ -46,6 +47,7 @@ static uint64_t now_ns(void)
 
 bool holding_take(struct holding *holding, fuse_req_t req, uint64_t offset, size_t size, ssize_t answer)
 {
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct held *held = (struct held *)malloc(sizeof(*held));
 
 	if (!held)
@@ -54,7 +56,7 @@ bool holding_take(struct holding *holding, fuse_req_t req, uint64_t offset, size
 	pthread_mutex_lock(&holding->lock);
 	held->next = holding->first;
 	holding->first = held;
-	holding->pages += (offset + size + 4095) / 4096 - offset / 4096;
+	holding->pages += (offset + size + page - 1) / page - offset / page;
 	pthread_mutex_unlock(&holding->lock);
 	return true;
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config.h"
 
+#define FUSE_USE_VERSION 35
+
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +17,7 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "protocol.h"
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
@@ -34,9 +38,17 @@ enum what {
 	CLOSE
 };
 
+#define NAME_SIZE (sizeof(SNAPFS_PREFIX) + SNAPFS_TOKEN_SIZE)
+
+/* A file as the kernel has it: its number there, and else a name in the root. */
+struct file {
+	uint64_t node, generation;
+	char name[NAME_SIZE];
+};
+
 struct order {
 	enum what what;
-	struct helper_file file;
+	struct file file;
 };
 
 struct report {
@@ -45,10 +57,13 @@ struct report {
 	struct helper_counts counts;
 };
 
+/* @file: with the lock; it has a name while it is looked up. @by_name, @kept: the name that the kernel keeps */
 struct helper {
 	int socket;
 	pid_t pid;
-	bool busy;
+	bool busy, by_name;
+	struct file file;
+	char kept[NAME_SIZE];
 };
 
 static struct helper helpers[HELPERS];
@@ -85,7 +100,7 @@ static bool handles_are_known(int root)
 }
 
 /* The kernel has it, so it need not ask. */
-static int open_handle(int root, const struct helper_file *file)
+static int open_handle(int root, const struct file *file)
 {
 	union handle handle = {0};
 
@@ -95,7 +110,7 @@ static int open_handle(int root, const struct helper_file *file)
 	return open_by_handle_at(root, &handle.handle, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
-static int open_file(const char *directory, const struct helper_file *file, struct report *report)
+static int open_file(const char *directory, const struct file *file, struct report *report)
 {
 	int root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
 
@@ -236,21 +251,22 @@ static int tell(const struct helper *h, const struct order *order, struct report
 	return n == sizeof(*ret) ? ret->rc : -EAGAIN;
 }
 
-static struct helper *take_free(void)
+static struct helper *take_free(const struct file *file)
 {
-	struct helper *free = NULL;
+	struct helper *h = NULL;
 
 	pthread_mutex_lock(&lock);
-	while (!free) {
+	while (!h) {
 		for (int i = 0; i < HELPERS; i++)
 			if (!helpers[i].busy)
-				free = &helpers[i];
-		if (!free)
+				h = &helpers[i];
+		if (!h)
 			pthread_cond_wait(&wake, &lock);
 	}
-	free->busy = true;
+	h->busy = true;
+	h->file = *file;
 	pthread_mutex_unlock(&lock);
-	return free;
+	return h;
 }
 
 static void give_back(struct helper *h)
@@ -261,19 +277,52 @@ static void give_back(struct helper *h)
 	pthread_mutex_unlock(&lock);
 }
 
-int helper_open(const struct helper_file *file, struct helper **ret, bool *ret_by_name)
+/* Whoever learns the name later, such as by inotify(7), has nothing. */
+static void end_name(struct helper *h)
 {
-	const struct order order = {.what = OPEN, .file = *file};
-	struct helper *h = take_free();
-	struct report report;
-	int rc = tell(h, &order, &report);
+	pthread_mutex_lock(&lock);
+	h->file.name[0] = 0;
+	pthread_mutex_unlock(&lock);
+}
 
+bool helper_lookup(const char *name, uint64_t *ret)
+{
+	bool found = false;
+
+	if (strncmp(name, SNAPFS_PREFIX, sizeof(SNAPFS_PREFIX) - 1) != 0)
+		return false;
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < HELPERS && !found; i++) {
+		found = helpers[i].busy && !strcmp(helpers[i].file.name, name);
+		if (found)
+			*ret = helpers[i].file.node;
+	}
+	pthread_mutex_unlock(&lock);
+	return found;
+}
+
+int helper_open(uint64_t node, uint64_t generation, struct helper **ret)
+{
+	struct order order = {.what = OPEN, .file = {.node = node, .generation = generation}};
+	char token[SNAPFS_TOKEN_SIZE];
+	struct report report;
+	struct helper *h;
+	int rc = token_make(token);
+
+	if (rc)
+		return rc;
+	snprintf(order.file.name, sizeof(order.file.name), SNAPFS_PREFIX "%s", token);
+	h = take_free(&order.file);
+	rc = tell(h, &order, &report);
+	end_name(h);
 	if (rc) {
 		give_back(h);
 		return rc;
 	}
+	h->by_name = report.by_name;
+	if (h->by_name)
+		memcpy(h->kept, order.file.name, sizeof(h->kept));
 	*ret = h;
-	*ret_by_name = report.by_name;
 	return 0;
 }
 
@@ -296,11 +345,13 @@ int helper_count(struct helper *h, struct helper_counts *ret)
 	return rc;
 }
 
-void helper_close(struct helper *h)
+void helper_close(struct helper *h, struct fuse_session *session)
 {
 	const struct order order = {.what = CLOSE};
 	struct report report;
 
 	tell(h, &order, &report);
+	if (h->by_name)
+		fuse_lowlevel_notify_inval_entry(session, ROOT_NODE, h->kept, strlen(h->kept));
 	give_back(h);
 }

@@ -10,13 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct fuse_session;
 struct helper;
-
-/* A file as the kernel has it: its number there, and else a name in the root. */
-struct helper_file {
-	uint64_t node, generation;
-	char name[88];
-};
 
 /* cachestat(2) */
 struct helper_counts {
@@ -28,11 +23,18 @@ int helpers_start(const char *directory);
 /* After the threads have ended. */
 void helpers_stop(void);
 
-/* Waits for one that is free. @ret_by_name: the kernel keeps the name now. 0 or a negative errno. */
-int helper_open(const struct helper_file *file, struct helper **ret, bool *ret_by_name);
+/*
+ * Waits for one that is free, and opens a file by its number in the kernel. Where the kernel
+ * does not open files by handles the file is looked up in the root, by a name that is good
+ * for that once. 0 or a negative errno.
+ */
+int helper_open(uint64_t node, uint64_t generation, struct helper **ret);
+/* Which number such a name stands for. */
+bool helper_lookup(const char *name, uint64_t *ret);
 /* Has dirty pages written; with @wait until that is done. */
 int helper_flush(struct helper *h, bool wait);
 int helper_count(struct helper *h, struct helper_counts *ret);
-void helper_close(struct helper *h);
+/* Has the kernel forget the name, if there was one. */
+void helper_close(struct helper *h, struct fuse_session *session);
 
 #endif

@@ -31,28 +31,18 @@ static bool is_below(const char *path, const char *directory)
 	return !strncmp(path, directory, n) && (n == 1 || path[n] == '/');
 }
 
-/* Mount options of the kernel's, in one argument: a comma in the name has to be escaped. */
 static int make_options(const struct request *r, char *ret, size_t size)
 {
-	char name[2 * PATH_MAX + 1], path[PATH_MAX];
-	size_t n = 0;
-	int length;
+	char path[PATH_MAX];
 
 	if (!realpath(r->image, path))
 		return tool_say(FAILED, "cannot find the name of '%s': %s", r->image, strerror(errno));
 	if (is_below(path, r->directory))
 		return tool_say(FAILED, "cannot mount '%s' on '%s': that would hide the image itself", r->image,
 				r->directory);
-	for (const char *p = path; *p; p++) {
-		if (*p == ',' || *p == '\\')
-			name[n++] = '\\';
-		name[n++] = *p;
-	}
-	name[n] = 0;
-	length = snprintf(ret, size, "-ofsname=%s,subtype=minifs,default_permissions%s%s%s%s", name,
-			  geteuid() ? "" : ",allow_other", r->words.read_only ? ",ro" : "", *r->words.kernel ? "," : "",
-			  r->words.kernel);
-	return length < (int)size ? OK : tool_say(FAILED, "the name of '%s' is too long", r->image);
+	if (!words_kernel_options(&r->words, path, "minifs", ret, size))
+		return tool_say(FAILED, "the name of '%s' is too long", r->image);
+	return OK;
 }
 
 static struct server *served;
@@ -72,7 +62,7 @@ static int answer(struct fuse_session *session, struct server *server, const str
 	}
 	served = server;
 	server->session = session;
-	asked_start(server);
+	pthread_rwlock_init(&server->changes, NULL);
 	rc = jobs_start(look_at_snapshots);
 	if (!rc)
 		rc = loop_run(&(struct loop_work){.session = session,

@@ -72,7 +72,6 @@ struct ending {
 /**
  * struct server - an image that is served
  * @writes: how many requests of that kind have come
- * @secret: makes names that only we know
  * @changes: shared by changes of content, exclusive to take a snapshot
  * @holding: NULL, or where answers to writes of pages of @held_ino go; with that lock
  */
@@ -83,7 +82,6 @@ struct server {
 	struct ending ending;
 	bool writeback, read_only;
 	struct fuse_session *session;
-	char secret[SNAPFS_TOKEN_SIZE];
 	pthread_rwlock_t changes;
 	struct holding *holding;
 	uint64_t held_ino;
@@ -134,7 +132,6 @@ void ending_start(struct ending *ending);
 void ending_tell(struct ending *ending, int rc);
 
 /* asked.c */
-void asked_start(struct server *server);
 /* A file by the name that we open it with. */
 bool asked_lookup(const struct server *server, const char *name, struct minifs_entry *ret);
 /* False: it is none of ours. */

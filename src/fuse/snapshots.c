@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "jobs.h"
+#include "protocol.h"
 #include "server.h"
-#include "token.h"
 
 #define MOST_OF_A_USER 1024
 
@@ -86,7 +86,8 @@ static void add(struct snapshot *s)
 	jobs_wake();
 }
 
-static int make(struct server *server, struct snapshot *s, const struct wish *wish, uint64_t *ret_file_size)
+/* @ret gets all but the token. */
+static int make(struct server *server, struct snapshot *s, const struct wish *wish, struct snapfs_snapshot *ret)
 {
 	struct minifs_new new_one = {0};
 	struct minifs_entry entry;
@@ -104,36 +105,27 @@ static int make(struct server *server, struct snapshot *s, const struct wish *wi
 	rc = minifs_ino_share(server->fs, wish->ino, wish->offset, wish->length, &new_one, &entry);
 	if (rc)
 		return rc;
+	*ret = protocol_clip(wish->offset, wish->length, (uint64_t)st.st_size);
 	s->ino = entry.ino;
-	s->offset = wish->offset < (uint64_t)st.st_size ? wish->offset : (uint64_t)st.st_size;
+	s->offset = ret->offset;
+	s->size = ret->size;
 	s->uid = wish->uid;
-	*ret_file_size = (uint64_t)st.st_size;
-	if (wish->offset < (uint64_t)st.st_size)
-		s->size = (uint64_t)st.st_size - wish->offset;
-	if (wish->length < s->size)
-		s->size = wish->length;
 	return 0;
 }
 
 int snapshot_make(struct server *server, const struct wish *wish, struct snapfs_snapshot *ret)
 {
 	struct snapshot *s;
-	uint64_t file_size = 0;
 	int rc;
 
 	if (has_too_many(wish->uid))
 		return -EDQUOT;
 	s = (struct snapshot *)calloc(1, sizeof(*s));
-	rc = s ? make(server, s, wish, &file_size) : -ENOMEM;
+	rc = s ? make(server, s, wish, ret) : -ENOMEM;
 	if (rc) {
 		free(s);
 		return rc;
 	}
-	*ret = (struct snapfs_snapshot){.version = SNAPFS_VERSION,
-					.offset = s->offset,
-					.length = s->size,
-					.size = s->size,
-					.file_size = file_size};
 	memcpy(ret->token, s->token, sizeof(ret->token));
 	add(s);
 	return 0;
@@ -175,7 +167,7 @@ static void take_out(const struct snapshot *s)
 }
 
 /* Gives up our own hold. */
-static void delete (struct server *server, struct snapshot *s)
+static void discard(struct server *server, struct snapshot *s)
 {
 	if (minifs_ino_forget(server->fs, s->ino, 1))
 		commits_note(&server->commits, CHANGE_BYTES);
@@ -200,7 +192,7 @@ void snapshot_forget(struct server *server, uint64_t ino, uint64_t n)
 		take_out(s);
 	pthread_mutex_unlock(&lock);
 	if (last)
-		delete (server, s);
+		discard(server, s);
 }
 
 static struct snapshot *take_due(const struct timespec *now, bool *ret_more)
@@ -251,10 +243,9 @@ bool snapshots_expire(struct server *server)
 
 	while (take_name(&parent, name))
 		fuse_lowlevel_notify_inval_entry(server->session, parent, name, strlen(name));
-
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	while ((s = take_due(&now, &more)))
-		delete (server, s);
+		discard(server, s);
 	return more;
 }
 

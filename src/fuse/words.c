@@ -6,10 +6,12 @@
 #include "config.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <snapmap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/cli/tool.h"
 #include "words.h"
@@ -92,6 +94,22 @@ static int take(int option, char *word, const struct words_own *own, void *arg, 
 	default:
 		return tool_say(WORDS_FAILED, "there is no option '%s'; see '%s --help'", word, own->name);
 	}
+}
+
+bool words_kernel_options(const struct words *w, const char *name, const char *subtype, char *ret, size_t size)
+{
+	char escaped[2 * PATH_MAX + 1];
+	size_t n = 0;
+
+	for (const char *p = name; *p && n + 2 < sizeof(escaped); p++) {
+		if (*p == ',' || *p == '\\')
+			escaped[n++] = '\\';
+		escaped[n++] = *p;
+	}
+	escaped[n] = 0;
+	return snprintf(ret, size, "-ofsname=%s,subtype=%s,default_permissions%s%s%s%s", escaped, subtype,
+			geteuid() ? "" : ",allow_other", w->read_only ? ",ro" : "", *w->kernel ? "," : "",
+			w->kernel) < (int)size;
 }
 
 int words_read(int argc, char **argv, const struct words_own *own, void *arg, struct words *ret)

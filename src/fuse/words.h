@@ -7,6 +7,7 @@
 #define SNAPMAP_WORDS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
 	WORDS_FAILED = 1,
@@ -37,6 +38,8 @@ struct words {
 	bool foreground, read_only;
 };
 
+/* One argument for libfuse; a comma in the name of what is mounted has to be escaped. False: too long. */
+bool words_kernel_options(const struct words *w, const char *name, const char *subtype, char *ret, size_t size);
 /* WORDS_GO_ON, else the exit status. @arg is for own->take(). */
 int words_read(int argc, char **argv, const struct words_own *own, void *arg, struct words *ret);
 

@@ -78,6 +78,9 @@ static void clear(int area)
 static int take_lock(const char *lower)
 {
 	wrapper.lock = openat(wrapper.area, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	/* What cannot be written to needs no bytes kept, and nobody to keep away. */
+	if (wrapper.lock < 0 && errno == EROFS)
+		return -1;
 	if (wrapper.lock < 0)
 		return tool_say(FAILED, "cannot make '%s/%s/%s': %s", lower, SNAPFS_DIR, LOCK, strerror(errno));
 	if (flock(wrapper.lock, LOCK_EX | LOCK_NB))
@@ -94,7 +97,6 @@ int area_open(void)
 	if (status >= 0)
 		return status;
 	if (mkdirat(wrapper.root.fd, SNAPFS_DIR, 0700) && errno != EEXIST) {
-		/* What cannot be written to needs no bytes kept, and nobody to keep away. */
 		if (errno == EROFS)
 			return -1;
 		return tool_say(FAILED, "cannot make '%s/%s': %s", lower, SNAPFS_DIR, strerror(errno));
@@ -103,9 +105,7 @@ int area_open(void)
 	if (wrapper.area < 0)
 		return tool_say(FAILED, "cannot use '%s/%s': %s", lower, SNAPFS_DIR, strerror(errno));
 	status = check_area(wrapper.area, lower);
-	if (status < 0)
-		status = take_lock(lower);
-	return status == FAILED && errno == EROFS ? -1 : status;
+	return status < 0 ? take_lock(lower) : status;
 }
 
 /* Where nameless files are not to be had it loses its name at once. */

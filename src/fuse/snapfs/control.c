@@ -241,6 +241,7 @@ static void take(fuse_req_t req, struct file *file, const struct fuse_file_info 
 {
 	struct wish wish = {.uid = fuse_req_ctx(req)->uid, .gid = fuse_req_ctx(req)->gid};
 	struct snapfs_snapshot asked;
+	int rc;
 
 	if (in_size < sizeof(asked)) {
 		fuse_reply_err(req, EINVAL);
@@ -249,10 +250,9 @@ static void take(fuse_req_t req, struct file *file, const struct fuse_file_info 
 	memcpy(&asked, in, sizeof(asked));
 	wish.offset = asked.offset;
 	wish.length = asked.length;
-	if (asked.version != SNAPFS_VERSION || asked.flags || asked.offset > INT64_MAX)
-		fuse_reply_err(req, EINVAL);
-	else if (!S_ISREG(file->type))
-		fuse_reply_err(req, S_ISDIR(file->type) ? EISDIR : EOPNOTSUPP);
+	rc = protocol_check(&asked, file->type);
+	if (rc)
+		reply_rc(req, rc);
 	else if (!handle_of(fi)->readable)
 		fuse_reply_err(req, EBADF);
 	else

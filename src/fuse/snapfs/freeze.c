@@ -7,10 +7,7 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "src/fuse/jobs.h"
 #include "wrapper.h"
@@ -27,26 +24,14 @@ struct asking {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* --- the file as the kernel has it, by a name that only we know */
-
-static struct helper_file name_of(const struct file *file)
-{
-	struct helper_file name = {.node = (uintptr_t)file};
-
-	snprintf(name.name, sizeof(name.name), SNAPFS_PREFIX "%s%016llx", wrapper.secret,
-		 (unsigned long long)(uintptr_t)file);
-	return name;
-}
-
 struct file *freeze_lookup(const char *name)
 {
-	const char *rest = name + sizeof(SNAPFS_PREFIX) - 1;
 	struct file *file;
+	uint64_t node;
 
-	if (strncmp(name, SNAPFS_PREFIX, sizeof(SNAPFS_PREFIX) - 1) != 0 ||
-	    strncmp(rest, wrapper.secret, sizeof(wrapper.secret) - 1) != 0)
+	if (!helper_lookup(name, &node))
 		return NULL;
-	file = (struct file *)(uintptr_t)strtoull(rest + sizeof(wrapper.secret) - 1, NULL, 16);
+	file = (struct file *)(uintptr_t)node;
 	file_hold(file);
 	return file;
 }
@@ -80,16 +65,12 @@ static int freeze(struct file *file, struct asking *askings)
 {
 	struct freezing f = {
 		.file = file, .lock = lock_file, .unlock = unlock_file, .hold = hold, .make = make_all, .arg = askings};
-	const struct helper_file name = name_of(file);
-	bool by_name = false;
-	int rc = helper_open(&name, &f.pages, &by_name);
+	int rc = helper_open((uintptr_t)file, 0, &f.pages);
 
 	if (rc)
 		return -EAGAIN;
 	rc = freezer_run(&f);
-	helper_close(f.pages);
-	if (by_name)
-		fuse_lowlevel_notify_inval_entry(wrapper.session, FUSE_ROOT_ID, name.name, strlen(name.name));
+	helper_close(f.pages, wrapper.session);
 	return rc;
 }
 

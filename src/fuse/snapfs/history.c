@@ -43,7 +43,7 @@ static bool has(const struct snapshot *s, uint64_t block)
 	return block * BLOCK < s->offset + s->size && (block + 1) * BLOCK > s->offset;
 }
 
-/* The latest snapshot before @before, or of all, which has the block. */
+/* @s or the latest before it that has the block, if its number is above @after. */
 static struct snapshot *latest_with(struct snapshot *s, uint64_t block, uint64_t after)
 {
 	while (s && s->number > after && !has(s, block))

@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <malloc.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -24,18 +23,9 @@ enum {
 };
 
 #define FILES_MOST 1048576
+#define THREADS 3 /* with more each request finds one that is cold */
 
 struct wrapper wrapper = {.area = -1, .lock = -1, .root = {.node.kind = KIND_FILE, .fd = -1, .refs = 1}};
-
-static void make_secret(void)
-{
-	unsigned char random[16] = {0};
-
-	while (getrandom(random, sizeof(random), 0) != sizeof(random))
-		;
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(wrapper.secret + 2 * i, 3, "%02x", random[i]);
-}
 
 /* A descriptor for each file that the kernel knows, so as many as there may be. */
 static void raise_limit(void)
@@ -69,25 +59,6 @@ static int open_root(const struct request *r)
 	return area_open();
 }
 
-/* Mount options of the kernel's, in one argument: a comma in the name has to be escaped. */
-static int make_options(const struct request *r, char *ret, size_t size)
-{
-	char name[2 * PATH_MAX + 1];
-	size_t n = 0;
-	int length;
-
-	for (const char *p = r->lower; *p; p++) {
-		if (*p == ',' || *p == '\\')
-			name[n++] = '\\';
-		name[n++] = *p;
-	}
-	name[n] = 0;
-	length = snprintf(ret, size, "-ofsname=%s,subtype=snapfs,default_permissions%s%s%s%s", name,
-			  wrapper.as_root ? ",allow_other" : "", r->words.read_only ? ",ro" : "",
-			  *r->words.kernel ? "," : "", r->words.kernel);
-	return length < (int)size ? -1 : tool_say(FAILED, "the name of '%s' is too long", r->lower);
-}
-
 static int answer(const struct request *r)
 {
 	int rc;
@@ -102,7 +73,7 @@ static int answer(const struct request *r)
 			.session = wrapper.session,
 			.directory = r->directory,
 			.writes = &wrapper.writes,
-			.threads = 3,
+			.threads = THREADS,
 			.begin = caller_begin_thread,
 		});
 	jobs_stop();
@@ -129,10 +100,10 @@ static int start(const struct request *r)
 	static char options[2 * PATH_MAX + sizeof(r->words.kernel) + 100];
 	char name[] = "snapfs", *argv[] = {name, options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
-	int status = make_options(r, options, sizeof(options));
+	int status;
 
-	if (status >= 0)
-		return status;
+	if (!words_kernel_options(&r->words, r->lower, "snapfs", options, sizeof(options)))
+		return tool_say(FAILED, "the name of '%s' is too long", r->lower);
 	wrapper.session = fuse_session_new(&args, &wrapper_operations, sizeof(wrapper_operations), NULL);
 	fuse_opt_free_args(&args);
 	if (!wrapper.session)
@@ -163,7 +134,6 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, 4 << 20);
 	mallopt(M_TRIM_THRESHOLD, 4 << 20);
 	umask(0);
-	make_secret();
 	raise_limit();
 	status = open_root(&request);
 	if (status >= 0)

@@ -55,6 +55,8 @@ static int set_owner(const struct file *file, const struct stat *attr, int to_se
 	uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
 	gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
 
+	if (at.fd < 0)
+		return at.fd;
 	return fchownat(at.fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
@@ -91,6 +93,8 @@ static int set_times(const struct file *file, const struct stat *attr, int to_se
 
 	REACH at = file_reach(file);
 
+	if (at.fd < 0)
+		return at.fd;
 	return utimensat(at.fd, "", times, AT_EMPTY_PATH) ? -errno : 0;
 }
 
@@ -129,7 +133,9 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	REACH at = file_reach(file ? file : &wrapper.root);
 	struct statvfs st;
 
-	if (fstatvfs(at.fd, &st))
+	if (at.fd < 0)
+		reply_rc(req, at.fd);
+	else if (fstatvfs(at.fd, &st))
 		fuse_reply_err(req, errno);
 	else
 		fuse_reply_statfs(req, &st);
@@ -154,6 +160,8 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (!file)
 		fuse_reply_err(req, ENODATA);
+	else if (at.fd < 0)
+		reply_rc(req, at.fd);
 	else if (size && !value)
 		fuse_reply_err(req, ENOMEM);
 	else
@@ -168,6 +176,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 
 	if (!file)
 		fuse_reply_err(req, EPERM);
+	else if (at.fd < 0)
+		reply_rc(req, at.fd);
 	else
 		reply_rc(req, setxattr(file_path(at.fd).text, name, value, size, flags) ? -errno : 0);
 }
@@ -180,6 +190,8 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 	if (size && !list)
 		fuse_reply_err(req, ENOMEM);
+	else if (at.fd < 0)
+		reply_rc(req, at.fd);
 	else
 		reply_value(req, file ? listxattr(file_path(at.fd).text, list, size) : 0, list, size);
 	free(list);
@@ -192,6 +204,8 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 	if (!file)
 		fuse_reply_err(req, EPERM);
+	else if (at.fd < 0)
+		reply_rc(req, at.fd);
 	else
 		reply_rc(req, removexattr(file_path(at.fd).text, name) ? -errno : 0);
 }

@@ -81,7 +81,7 @@ struct answer {
 	fuse_req_t req;
 	fuse_ino_t ino;
 	int dir;
-	bool plus, root;
+	bool plus;
 	char *buffer;
 	size_t size, used;
 };
@@ -155,7 +155,7 @@ static int fill(struct listing *l, struct answer *a)
 	while ((rc = fetch(l)) > 0) {
 		const struct name *name = (const struct name *)(const void *)(l->buffer + l->at);
 
-		if (!(a->root && !strcmp(name->text, SNAPFS_DIR)) && !add(a, name))
+		if (!is_ours(a->ino, name->text) && !add(a, name))
 			break;
 		l->at += name->length;
 		l->position = name->next;
@@ -176,13 +176,8 @@ static int seek(struct listing *l, off_t offset)
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
 	struct listing *l = listing_of(fi);
-	struct answer a = {.req = req,
-			   .ino = ino,
-			   .dir = l->fd,
-			   .plus = plus,
-			   .root = ino == FUSE_ROOT_ID,
-			   .buffer = (char *)malloc(size),
-			   .size = size};
+	struct answer a = {
+		.req = req, .ino = ino, .dir = l->fd, .plus = plus, .buffer = (char *)malloc(size), .size = size};
 	int rc = a.buffer ? 0 : -ENOMEM;
 
 	pthread_mutex_lock(&l->lock);

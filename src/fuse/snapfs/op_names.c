@@ -261,10 +261,15 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	const struct file *file = file_of(ino);
 	char target[PATH_MAX + 1];
 	REACH at = file_reach(file ? file : &wrapper.root);
-	ssize_t n = file ? readlinkat(at.fd, "", target, sizeof(target) - 1) : -1;
+	ssize_t n;
 
-	if (!file || n < 0) {
-		fuse_reply_err(req, file ? errno : EINVAL);
+	if (!file || at.fd < 0) {
+		reply_rc(req, file ? at.fd : -EINVAL);
+		return;
+	}
+	n = readlinkat(at.fd, "", target, sizeof(target) - 1);
+	if (n < 0) {
+		fuse_reply_err(req, errno);
 		return;
 	}
 	target[n] = 0;

@@ -60,20 +60,8 @@ static int add_token(struct snapshot *s)
 	return added ? 0 : -ENOMEM;
 }
 
-static void clip(struct snapshot *s, const struct wish *wish, const struct stat *st)
-{
-	uint64_t end = (uint64_t)st->st_size;
-
-	s->offset = wish->offset < end ? wish->offset : end;
-	s->size = end - s->offset;
-	if (wish->length < s->size)
-		s->size = wish->length;
-	s->times[0] = st->st_atim;
-	s->times[1] = st->st_mtim;
-	s->times[2] = st->st_ctim;
-}
-
-static int fill(struct snapshot *s, struct file *file, const struct wish *wish, uint64_t *ret_file_size)
+/* @ret gets all but the token. */
+static int fill(struct snapshot *s, struct file *file, const struct wish *wish, struct snapfs_snapshot *ret)
 {
 	struct stat st;
 	int rc = token_make(s->token);
@@ -82,7 +70,12 @@ static int fill(struct snapshot *s, struct file *file, const struct wish *wish, 
 		rc = file_stat(file, &st);
 	if (rc)
 		return rc;
-	clip(s, wish, &st);
+	*ret = protocol_clip(wish->offset, wish->length, (uint64_t)st.st_size);
+	s->offset = ret->offset;
+	s->size = ret->size;
+	s->times[0] = st.st_atim;
+	s->times[1] = st.st_mtim;
+	s->times[2] = st.st_ctim;
 	rc = history_add(file, s);
 	if (rc)
 		return rc;
@@ -90,14 +83,12 @@ static int fill(struct snapshot *s, struct file *file, const struct wish *wish, 
 	rc = add_token(s);
 	if (rc)
 		history_remove(s);
-	*ret_file_size = (uint64_t)st.st_size;
 	return rc;
 }
 
 int snapshot_make(struct file *file, const struct wish *wish, struct snapfs_snapshot *ret)
 {
 	struct snapshot *s = (struct snapshot *)calloc(1, sizeof(*s));
-	uint64_t file_size;
 	int rc = s ? user_enter(wish->uid, &s->user) : -ENOMEM;
 
 	if (rc) {
@@ -107,18 +98,13 @@ int snapshot_make(struct file *file, const struct wish *wish, struct snapfs_snap
 	s->node.kind = KIND_SNAPSHOT;
 	s->home = file;
 	s->gid = wish->gid;
-	rc = fill(s, file, wish, &file_size);
+	rc = fill(s, file, wish, ret);
 	if (rc) {
 		user_leave(s->user);
 		free(s);
 		return rc;
 	}
 	file_hold(file);
-	*ret = (struct snapfs_snapshot){.version = SNAPFS_VERSION,
-					.offset = s->offset,
-					.length = s->size,
-					.size = s->size,
-					.file_size = file_size};
 	memcpy(ret->token, s->token, sizeof(ret->token));
 	return 0;
 }

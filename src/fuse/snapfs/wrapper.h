@@ -23,7 +23,7 @@
 
 #include "src/fuse/daemon.h"
 #include "src/fuse/freezer.h"
-#include "src/fuse/token.h"
+#include "src/fuse/protocol.h"
 #include "src/fuse/words.h"
 
 /* How long the kernel may keep answers, in seconds: nobody else changes what is below. */
@@ -187,7 +187,6 @@ struct wrapper {
 	struct file root;
 	int area; /* for temporary files; -1: none, the directory cannot be written to */
 	int lock;
-	char secret[33];
 	const struct request *request;
 	uint64_t most_snapshots, most_kept;
 	atomic_uint_fast64_t writes;
@@ -322,7 +321,7 @@ void user_last_answer(uid_t uid, char ret[128]);
 /* Answers, now or later. @done gets the result; it is called without locks. */
 void freeze_ask(struct file *file, const struct wish *wish,
 		void (*done)(void *arg, int rc, const struct snapfs_snapshot *snapshot), void *arg);
-/* The file by the name that the freezer opens it with, or NULL; held. */
+/* The file by the name that a helper opens it with, or NULL; held. */
 struct file *freeze_lookup(const char *name);
 
 /* control.c */
