@@ -6,8 +6,6 @@
 
 #include <snapmap.h>
 
-#define NOBODY 65534
-
 static unsigned long blocks_free(void)
 {
 	ck_run(0, "stat -f -c %%f m");
@@ -50,33 +48,9 @@ END_TEST
 
 START_TEST(test_ranges_and_errors)
 {
-	struct snapfs_snapshot s;
-	struct snapfs_state state;
-	char bytes[20];
-	int fd, snapshot;
-
 	need_mounts();
 	mount_new("8M");
-	test_write_file("m/f", "0123456789", 10);
-	fd = open_in("m/f", O_RDONLY);
-	ck_sys(ask_for(fd, 3, 4, &s));
-	ck_assert_uint_eq(s.size, 4);
-	ck_assert_uint_eq(s.file_size, 10);
-	snapshot = open_snapshot("m", &s);
-	ck_assert_int_eq(pread(snapshot, bytes, sizeof(bytes), 0), 4);
-	ck_assert_mem_eq(bytes, "3456", 4);
-	ck_assert_uint_eq(state_of(snapshot).offset, 3);
-	close(snapshot);
-	ck_soon(is_gone(&s));
-	ck_sys(ask_for(fd, 100, SNAPFS_ALL, &s));
-	ck_assert_uint_eq(s.size, 0);
-	s = (struct snapfs_snapshot){.version = 7};
-	ck_fails(ioctl(fd, SNAPFS_IOC_SNAPSHOT, &s), EINVAL);
-	ck_fails(ioctl(fd, SNAPFS_IOC_STATE, &state), ENOTTY);
-	close(fd);
-	fd = open_in("m", O_RDONLY | O_DIRECTORY);
-	ck_fails(ask_for(fd, 0, SNAPFS_ALL, &s), EISDIR);
-	close(fd);
+	check_ranges();
 	unmount_image();
 }
 END_TEST

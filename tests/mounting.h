@@ -90,6 +90,36 @@ static inline int open_in(const char *path, int flags)
 	return (int)ck_sys(open(path, flags | O_CLOEXEC, 0644));
 }
 
+/* What names in "m" can be, and errors of those that cannot. Leaves a directory "later". */
+static inline void check_names(void)
+{
+	char name[300], path[310];
+	struct stat st;
+
+	memset(name, 'n', sizeof(name));
+	name[255] = 0;
+	snprintf(path, sizeof(path), "m/%s", name);
+	close(open_in(path, O_CREAT | O_WRONLY));
+	ck_sys(stat(path, &st));
+	name[255] = 'n';
+	name[256] = 0;
+	snprintf(path, sizeof(path), "m/%s", name);
+	ck_fails(open(path, O_CREAT | O_WRONLY, 0644), ENAMETOOLONG);
+	ck_fails(open("m/none", O_RDONLY), ENOENT);
+	/* What was told to be missing is found once it is there. */
+	ck_fails(stat("m/later", &st), ENOENT);
+	ck_sys(mkdir("m/later", 0755));
+	ck_sys(stat("m/later", &st));
+	ck_fails(mkdir("m/later", 0755), EEXIST);
+	ck_fails(unlink("m/later"), EISDIR);
+	ck_fails(rmdir("m/none"), ENOENT);
+	ck_sys(mkdir("m/later/in", 0755));
+	ck_fails(rmdir("m/later"), ENOTEMPTY);
+	ck_fails(rename("m/later", "m/later/in/x"), EINVAL);
+	ck_sys(symlink("loop", "m/loop"));
+	ck_fails(stat("m/loop", &st), ELOOP);
+}
+
 static inline unsigned long free_of_mount(void)
 {
 	unsigned long blocks;

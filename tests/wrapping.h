@@ -7,6 +7,8 @@
 
 #include <snapmap/snapfs.h>
 
+#define NOBODY 65534
+
 static inline void mount_wrapper(const char *options)
 {
 	ck_run(0, "mkdir -p l m && chmod 755 l m && snapfs l m %s", options);
@@ -116,6 +118,47 @@ static inline uint64_t hash_of(int fd)
 	hash = test_hash(bytes, (size_t)st.st_size);
 	free(bytes);
 	return hash;
+}
+
+static inline int make_and_open(const char *path, size_t n)
+{
+	test_make_file(path, n, 1);
+	return open_in(path, O_RDWR);
+}
+
+/* Of a mount that gives snapshots, by whatever server. */
+static inline void check_ranges(void)
+{
+	struct snapfs_snapshot s;
+	struct snapfs_state state;
+	char bytes[20];
+	int fd, snapshot;
+
+	test_write_file("m/f", "0123456789", 10);
+	fd = open_in("m/f", O_RDONLY);
+	ck_sys(ask_for(fd, 3, 4, &s));
+	ck_assert_uint_eq(s.size, 4);
+	ck_assert_uint_eq(s.file_size, 10);
+	snapshot = open_snapshot("m", &s);
+	ck_assert_int_eq(pread(snapshot, bytes, sizeof(bytes), 0), 4);
+	ck_assert_mem_eq(bytes, "3456", 4);
+	ck_assert_uint_eq(state_of(snapshot).offset, 3);
+	close(snapshot);
+	ck_soon(is_gone(&s));
+	ck_sys(ask_for(fd, 8, 100, &s));
+	ck_assert_uint_eq(s.size, 2);
+	ck_sys(ask_for(fd, 100, SNAPFS_ALL, &s));
+	ck_assert_uint_eq(s.size, 0);
+	ck_fails(ask_for(fd, UINT64_MAX, 1, &s), EINVAL);
+	s = (struct snapfs_snapshot){.version = 7};
+	ck_fails(ioctl(fd, SNAPFS_IOC_SNAPSHOT, &s), EINVAL);
+	s = (struct snapfs_snapshot){.version = SNAPFS_VERSION, .flags = 1};
+	ck_fails(ioctl(fd, SNAPFS_IOC_SNAPSHOT, &s), EINVAL);
+	ck_fails(ioctl(fd, SNAPFS_IOC_STATE, &state), ENOTTY);
+	close(fd);
+	fd = open_in("m", O_RDONLY | O_DIRECTORY);
+	ck_fails(ask_for(fd, 0, SNAPFS_ALL, &s), EISDIR);
+	close(fd);
 }
 
 #endif
