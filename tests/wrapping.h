@@ -7,8 +7,6 @@
 
 #include <snapmap/snapfs.h>
 
-#define NOBODY 65534
-
 static inline void mount_wrapper(const char *options)
 {
 	ck_run(0, "mkdir -p l m && chmod 755 l m && snapfs l m %s", options);
@@ -94,17 +92,6 @@ static inline struct snapfs_state state_of(int snapshot)
 	ck_assert_uint_eq(state.version, SNAPFS_VERSION);
 	return state;
 }
-
-/* The kernel tells of the last close(2) when it likes. */
-#define ck_soon(condition)                                   \
-	do {                                                 \
-		bool is_ = (condition);                      \
-		for (int i_ = 0; !is_ && i_ < 5000; i_++) {  \
-			usleep(1000);                        \
-			is_ = (condition);                   \
-		}                                            \
-		ck_assert_msg(is_, "not soon: " #condition); \
-	} while (0)
 
 static inline uint64_t hash_of(int fd)
 {
