@@ -83,6 +83,16 @@ static uint32_t wanted_shares(uint32_t model, uint32_t stored)
 	return pointers - 1;
 }
 
+/*
+ * That its last pointer went is nothing that a writer could know, and so no damage: the
+ * block is in use for those who only look. A repair frees it.
+ */
+static bool is_out_of_count(const struct checker *c, uint32_t block, uint32_t stored)
+{
+	return !c->repair && stored == MFS_SHARES_MAX && !c->blocks[block - c->fs->geo.data] &&
+	       mfs_block_used(c->fs, block);
+}
+
 static void mend_count(struct checker *c, uint32_t block, uint32_t shares)
 {
 	int rc = shares ? mfs_counts_create(c->fs) : 0;
@@ -106,6 +116,10 @@ void chk_counts(struct checker *c, bool mend)
 			continue;
 		if (mfs_shares(fs, block, &stored))
 			stored = 0;
+		if (is_out_of_count(c, block, stored)) {
+			c->blocks[i] = 1;
+			continue;
+		}
 		wanted = wanted_shares(c->blocks[i], stored);
 		if (wanted == stored)
 			continue;
