@@ -100,7 +100,7 @@ struct image {
  * @editable: can serve struct snapmap_mut
  * @in_place: its image is the file itself, as the request has it open
  * @on_request: never chosen automatically
- * @copied_to_edit: its image cannot be written to; editable handles get a copy of it
+ * @copied_to_edit: its image cannot be written to; whoever must write to it gets a copy of it
  * @open: makes an image. Quiet: a failure says in @ret_step what could not be
  *	done (a constant string); whether the next backend is tried or the call fails
  *	is decided in table.c. Nothing is left behind then.

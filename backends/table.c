@@ -117,7 +117,7 @@ int image_open(const struct source_request *request, struct image *ret)
 		rc = request->begin && !b->in_place ? request->begin(request->begin_arg) : 0;
 		if (rc)
 			return rc;
-		if (request->editable && b->copied_to_edit)
+		if (b->copied_to_edit && (request->editable || request->unsealed))
 			rc = open_copied(b, request, ret, &step);
 		else
 			rc = b->open(request, ret, &step);

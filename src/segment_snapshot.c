@@ -128,6 +128,8 @@ static int keep_image(struct snapmap_segment *s, struct source *source, const st
 		source->fd = -1;
 	snapshot->size = image->size;
 	snapshot->stamp = image->stamp;
+	if (image->source != SNAPMAP_SOURCE_REFLINK)
+		stamp_spoil(&snapshot->stamp);
 	snapshot->immutable = image->source == SNAPMAP_SOURCE_IMMUTABLE;
 	return 0;
 }
@@ -146,7 +148,8 @@ static int open_image(struct snapmap_segment *s, struct source *source, int dirf
 		.fs = source->fs,
 		.mount = source->mount,
 		.options = &o,
-		.editable = by != SNAPMAP_SOURCE_IMMUTABLE,
+		/* For its stamp. A server's snapshot has none, for its file system's stamps tell nothing. */
+		.editable = by == SNAPMAP_SOURCE_REFLINK,
 		.generation = source->generation,
 	};
 	struct image image = {.fd = -1};

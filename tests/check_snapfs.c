@@ -375,6 +375,35 @@ START_TEST(test_library_falls_back)
 }
 END_TEST
 
+/* What a segment reads is a snapshot, and no copy of the file. */
+START_TEST(test_segment_copies_nothing)
+{
+	const size_t n = (size_t)16 << 20, part = (size_t)1 << 20;
+	struct snapmap_segment *segment;
+	uint64_t before;
+	char *bytes;
+	int fd;
+
+	need_mounts();
+	if (!strncmp(test_fs()->name, "btrfs", 5))
+		test_skip("it tells of room when it likes");
+	mount_wrapper("");
+	fd = make_and_open("m/f", n);
+	ck_run(0, "sync -f l");
+	before = bytes_free();
+	ck_assert_int_eq(snapmap_segment_create(part, NULL, &segment), 0);
+	bytes = (char *)snapmap_segment_base(segment);
+	ck_assert_int_eq(snapmap_segment_pread(segment, fd, bytes, part, (int64_t)part), part);
+	ck_assert_uint_ge(bytes_free() + part, before);
+	ck_assert_int_eq(pwrite(fd, "changed", 7, (off_t)part), 7);
+	ck_assert_uint_ge(bytes_free() + 2 * part, before);
+	ck_assert_int_ne(memcmp(bytes, "changed", 7), 0);
+	snapmap_segment_destroy(segment);
+	close(fd);
+	unmount_wrapper();
+}
+END_TEST
+
 /* A server of another user need not keep what it promises. */
 static int map_of_a_user(void *arg)
 {
@@ -434,6 +463,7 @@ static void add_snapshots(TCase *tc)
 	tcase_add_test(tc, test_one_instant_beside_collected_writes);
 	tcase_add_test(tc, test_stores_are_in_it);
 	tcase_add_test(tc, test_library_falls_back);
+	tcase_add_test(tc, test_segment_copies_nothing);
 	tcase_add_test(tc, test_run_by_a_user);
 }
 
