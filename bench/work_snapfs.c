@@ -83,23 +83,32 @@ static int open_big(struct mounted *s, char path[PATH_MAX + 64], int flags)
 	return rc ? rc : bare_check(open(path, flags | O_CLOEXEC));
 }
 
-/* Nobody has the file open for writing. */
+#define IN_A_ROW 16
+
+/*
+ * Nobody has the file open for writing. Several in a row: the first one waits for what
+ * the copy of the round before left the processors to do, as any request would.
+ */
 static int measure_snapshot(void *state, double *ret)
 {
 	struct mounted *s = (struct mounted *)state;
 	char path[PATH_MAX + 64];
-	int fd = open_big(s, path, O_RDONLY), snapshot;
+	int fd = open_big(s, path, O_RDONLY), snapshots[IN_A_ROW], n = 0, rc = 0;
 	double begin;
 
 	if (fd < 0)
 		return fd;
 	begin = clock_now();
-	snapshot = take(s, fd);
-	*ret = clock_now() - begin;
-	if (snapshot >= 0)
-		close(snapshot);
+	while (!rc && n < IN_A_ROW) {
+		snapshots[n] = take(s, fd);
+		rc = snapshots[n] < 0 ? snapshots[n] : 0;
+		n += !rc;
+	}
+	*ret = (clock_now() - begin) / IN_A_ROW;
+	while (n > 0)
+		close(snapshots[--n]);
 	close(fd);
-	return snapshot < 0 ? snapshot : 0;
+	return rc;
 }
 
 static int overwrite(const struct mounted *s, int fd)
@@ -218,7 +227,7 @@ static const struct contender snapshot_ways[] = {
 const struct workload wrapped_snapshot = {
 	.id = "snapfs-snapshot",
 	.title = "A snapshot of 1 GiB in a wrapped directory",
-	.description = "ioctl(2) and open(2), beside a copy.",
+	.description = "ioctl(2) and open(2), each of 16 in a row, beside a copy.",
 	.group = "Wrapped directories",
 	POINTS(once),
 	CONTENDERS(snapshot_ways),
