@@ -40,7 +40,11 @@ static bool has_a_size(const struct source *s)
 	return s->st.st_size || (s->fs->flags & FS_LOCAL) || sys_pread(s->fd, &byte, 1, 0) <= 0;
 }
 
-/* A size of 0 that nevertheless can be read from is not a size, unless somebody just cuts it and writes it anew. */
+/*
+ * A size of 0 that nevertheless can be read from is not a size, unless somebody just cuts it
+ * and writes it anew. A server may have cut the file long before the kernel hears of it, and
+ * until then reads find what the page cache has: so a cut under way is waited for.
+ */
 static int check_content(struct source *s)
 {
 	int rc = 0;
@@ -48,6 +52,7 @@ static int check_content(struct source *s)
 	for (unsigned i = 0; !rc && i < TRIES && !(s->fs->flags & FS_PSEUDO); i++) {
 		if (has_a_size(s))
 			return 0;
+		sys_wait_for_writers(s->fd, 0, SYS_WAIT_BY_HOLES, s->own_offset);
 		sys_sleep(&(struct timespec){.tv_nsec = PAUSE_NS});
 		rc = sys_fstat_fresh(s->fd, &s->st);
 	}

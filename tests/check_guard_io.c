@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * SNAPMAP_GUARD with storage that really answers EIO: a FUSE file system (eio_fs.c)
+ * SNAPMAP_GUARD with storage that really answers EIO: a FUSE file system (odd_fs.c)
  * whose marked blocks fail once that is switched on. Handles lie on it directly, or
  * on a file system that is loop-mounted from an image on it.
- *
- * Each test makes its own, in a mount namespace that ends with the test and with the
- * daemon, which ends with the test: so nothing stays mounted, however a test ends.
  */
 #include "config.h"
 
@@ -15,6 +12,7 @@
 #include <sys/mount.h>
 
 #include "failing.h"
+#include "serving.h"
 
 #define MARKER "snapmap-bad-page"
 #define MIB ((size_t)1 << 20)
@@ -38,47 +36,9 @@ static const struct storage {
 };
 #define STORAGES ((int)(sizeof(storages) / sizeof(storages[0])))
 
-static char home[4096];
 static char file[64];
-static pid_t daemon_pid;
 static bool mounted;
 static char *bytes;
-
-static int run(const char *command)
-{
-	char line[4400];
-
-	snprintf(line, sizeof(line), "%s >/dev/null 2>&1", command);
-	return system(line);
-}
-
-static bool is_mounted(void)
-{
-	struct stat st, below;
-
-	return !stat("fuse", &st) && !stat("below", &below) && st.st_dev != below.st_dev;
-}
-
-static bool start_daemon(void)
-{
-	int status;
-
-	daemon_pid = fork();
-	ck_assert_sys(daemon_pid);
-	if (!daemon_pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execlp("eio_fs", "eio_fs", "below", "fuse", (char *)NULL);
-		_exit(127);
-	}
-	while (!is_mounted()) {
-		if (waitpid(daemon_pid, &status, WNOHANG)) {
-			daemon_pid = 0;
-			return false;
-		}
-		usleep(1000);
-	}
-	return true;
-}
 
 static void make_bytes(void)
 {
@@ -95,25 +55,19 @@ static void make_disk(const struct storage *s)
 	ck_assert_sys(fd);
 	ck_assert_sys(ftruncate(fd, s->size));
 	close(fd);
-	ck_assert_msg(!run(s->make), "%s", s->make);
-	ck_assert_msg(!run("mount -o loop fuse/disk disk"), "%s: mount", s->name);
+	ck_assert_msg(!run_quietly(s->make), "%s", s->make);
+	ck_assert_msg(!run_quietly("mount -o loop fuse/disk disk"), "%s: mount", s->name);
 	mounted = true;
 }
 
 /* NULL, or why it cannot be had. */
 static const char *set_up(const struct storage *s)
 {
-	const char *scratch = getenv("SNAPMAP_TEST_SCRATCH");
+	const char *why_not = serving_start();
 
-	if (!test_is_root())
-		return "mounting is for root";
-	if (!scratch || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return "no mount namespace";
-	snprintf(home, sizeof(home), "%s/guard-io.XXXXXX", scratch);
-	ck_assert(mkdtemp(home) && !chdir(home));
-	ck_assert(!mkdir("below", 0755) && !mkdir("fuse", 0755) && !mkdir("disk", 0755));
-	if (!start_daemon())
-		return "FUSE does not work here, or the library was built without fuse3";
+	if (why_not)
+		return why_not;
+	ck_assert_sys(mkdir("disk", 0755));
 	if (s->make)
 		make_disk(s);
 	snprintf(file, sizeof(file), "%s/file", s->make ? "disk" : "fuse");
@@ -124,27 +78,14 @@ static const char *set_up(const struct storage *s)
 
 static void switch_eio(bool on)
 {
-	if (on)
-		test_write_file("below/.eio", "", 0);
-	else
-		ck_assert_sys(unlink("below/.eio"));
+	serving_switch(".eio", on);
 }
 
 static void tear_down(void)
 {
 	if (mounted)
 		ck_assert_sys(umount("disk"));
-	if (daemon_pid) {
-		ck_assert_sys(umount("fuse"));
-		ck_assert_int_eq(waitpid(daemon_pid, NULL, 0), daemon_pid);
-	}
-	ck_assert(!chdir("/"));
-	if (home[0]) {
-		char line[4200];
-
-		snprintf(line, sizeof(line), "rm -rf %s", home);
-		ck_assert_int_eq(run(line), 0);
-	}
+	serving_stop();
 	free(bytes);
 }
 
@@ -394,7 +335,7 @@ static void change_file(void)
 	char line[200];
 
 	snprintf(line, sizeof(line), "dd if=/dev/zero of=%s bs=4096 count=1 conv=notrunc", file);
-	ck_assert_int_eq(run(line), 0);
+	ck_assert_int_eq(run_quietly(line), 0);
 }
 
 /* An image takes the place of the file: lost pages stay lost, the others what they were. */

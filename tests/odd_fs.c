@@ -5,8 +5,10 @@
  * Shows the directory BELOW, which has files and no directories. While there is a
  * file BELOW/.eio, whoever reads a block of 4096 bytes that begins with MARKER gets
  * EIO, wherever the file system on a disk image has put it. The file "disk" is read
- * past the page cache, so that a loop device over it really asks. Runs in the
- * foreground, and ends with its parent.
+ * past the page cache, so that a loop device over it really asks. While there is a
+ * file BELOW/.slow, whoever cuts a file hears of it later than it happens. The file
+ * "made-up" shows a size of 0, and yet can be read. Runs in the foreground, and ends
+ * with its parent.
  */
 #define FUSE_USE_VERSION 31
 
@@ -36,9 +38,11 @@ static int result(long rc)
 
 static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
 {
-	if (fi)
-		return result(fstat((int)fi->fh, st));
-	return result(fstatat(below, path[1] ? path + 1 : ".", st, AT_SYMLINK_NOFOLLOW));
+	long rc = fi ? fstat((int)fi->fh, st) : fstatat(below, path[1] ? path + 1 : ".", st, AT_SYMLINK_NOFOLLOW);
+
+	if (!strcmp(path, "/made-up"))
+		st->st_size = 0;
+	return result(rc);
 }
 
 static int keep(const char *path, int fd, struct fuse_file_info *fi)
@@ -46,7 +50,7 @@ static int keep(const char *path, int fd, struct fuse_file_info *fi)
 	if (fd < 0)
 		return -errno;
 	fi->fh = (uint64_t)fd;
-	fi->direct_io = !strcmp(path, "/disk");
+	fi->direct_io = !strcmp(path, "/disk") || !strcmp(path, "/made-up");
 	return 0;
 }
 
@@ -87,13 +91,22 @@ static int fs_write(const char *path, const char *buf, size_t n, off_t offset, s
 	return result(pwrite((int)fi->fh, buf, n, offset));
 }
 
+static int cut(int fd, off_t size)
+{
+	int rc = result(ftruncate(fd, size));
+
+	while (!faccessat(below, ".slow", F_OK, 0))
+		usleep(1000);
+	return rc;
+}
+
 static int fs_truncate(const char *path, off_t size, struct fuse_file_info *fi)
 {
 	if (fi)
-		return result(ftruncate((int)fi->fh, size));
+		return cut((int)fi->fh, size);
 
 	int fd = openat(below, path + 1, O_WRONLY | O_CLOEXEC);
-	int rc = fd < 0 ? -errno : result(ftruncate(fd, size));
+	int rc = fd < 0 ? -errno : cut(fd, size);
 
 	close(fd);
 	return rc;
@@ -180,7 +193,7 @@ int main(int argc, char **argv)
 		return 1;
 	stand_aside(argv[2]);
 	fuse_set_signal_handlers(fuse_get_session(fuse));
-	rc = fuse_loop(fuse);
+	rc = fuse_loop_mt(fuse, 0);
 	fuse_unmount(fuse);
 	fuse_destroy(fuse);
 	return rc != 0;
