@@ -355,7 +355,9 @@ int publish_open_directory(const struct place *place, int *ret_fd)
 
 int publish_flush(int directory, int file)
 {
-	return directory >= 0 ? sys_fsync(directory) : sys_syncfs(file);
+	int rc = directory >= 0 ? sys_fsync(directory) : sys_syncfs(file);
+
+	return rc ? rc : sys_check_flushed(file);
 }
 
 void publish_clean_up(const struct place *place)

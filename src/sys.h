@@ -51,6 +51,7 @@ int sys_seek_data(int fd, uint64_t offset, uint64_t *ret);
 int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
 int sys_allocate_behind(int fd, uint64_t offset, uint64_t length);
 void sys_read_ahead(int fd, uint64_t offset, uint64_t length);
+int sys_check_flushed(int fd);
 int sys_fsync(int fd);
 int sys_syncfs(int fd);
 int sys_write_out(int fd);

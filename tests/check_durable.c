@@ -43,7 +43,7 @@ static int shell(const char *format, ...)
 
 static const char *type_of_row(void)
 {
-	static const char *const types[] = {"xfs", "btrfs", "ext4"};
+	static const char *const types[] = {"xfs-exchange", "xfs", "btrfs", "ext4"};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (!strcmp(test_fs()->name, types[i]))
@@ -61,8 +61,9 @@ static bool make_mounted(const char *type)
 	snprintf(image, sizeof(image), "%s/image.%d", memory ? memory->dir : test_dir(), (int)getpid());
 	snprintf(copy, sizeof(copy), "%s.copy", image);
 	ck_assert(!mkdir("mnt", 0755));
-	return !shell("truncate -s %dM %s && mkfs.%s -q %s %s >/dev/null 2>&1 && mount -o loop %s mnt",
-		      strcmp(type, "xfs") ? 128 : 300, image, type, strcmp(type, "ext4") ? "" : "-F", image, image);
+	return !shell("truncate -s %dM %s && bash \"$SNAPMAP_TEST_VOLUME\" make %s %s >/dev/null 2>&1 && "
+		      "mount -o loop %s mnt",
+		      strncmp(type, "xfs", 3) ? 128 : 300, image, type, image, image);
 }
 
 static void unmount(void)
@@ -93,8 +94,18 @@ static void shut_down(void)
 
 	ck_assert_msg(!ioctl(fd, SHUTDOWN, &flags), "%s", strerror(errno));
 	close(fd);
+}
+
+static void mount_again(void)
+{
 	ck_assert(!umount("mnt"));
 	ck_assert(!shell("mount -o loop %s mnt", image));
+}
+
+static void shut_down_for_a_while(void)
+{
+	shut_down();
+	mount_again();
 }
 
 static void one_cut(const struct way *w, void (*cut)(void), uint32_t flags)
@@ -150,8 +161,80 @@ START_TEST(test_commit_survives_a_shutdown_of_the_file_system)
 		skip_all_ways("only root can mount");
 	if (!make_mounted(type))
 		skip_all_ways("no file system of one's own");
-	one_cut(w, shut_down, 0);
-	one_cut(w, shut_down, way_is_atomic(w) ? SNAPMAP_COMMIT_NOSYNC : 0);
+	one_cut(w, shut_down_for_a_while, 0);
+	one_cut(w, shut_down_for_a_while, way_is_atomic(w) ? SNAPMAP_COMMIT_NOSYNC : 0);
+	unmount();
+}
+END_TEST
+
+/* ---- a file system that is shut down while a commit waits for its flush ---- */
+
+struct flushes {
+	const struct way *way;
+	struct snapmap_mut *map;
+	int wanted, seen;
+	bool done;
+};
+
+static int commit_flushes(void *arg)
+{
+	struct flushes *f = arg;
+	int rc;
+
+	watch_on();
+	rc = way_commit(f->way, &f->map, 0);
+	watch_off();
+	return rc;
+}
+
+/* By the next call the flush has succeeded. The kernel can be as late as that to throw away what it flushed. */
+static int shut_down_after(void *arg, const struct seccomp_data *call)
+{
+	struct flushes *f = arg;
+
+	if (f->seen == f->wanted && !f->done) {
+		f->done = true;
+		shut_down();
+	}
+	f->seen += call->nr == SYS_fsync || call->nr == SYS_syncfs;
+	return 0;
+}
+
+static bool shut_down_at(const struct way *w, int wanted)
+{
+	struct flushes f = {.way = w, .wanted = wanted};
+	int rc;
+
+	test_make_file("mnt/f", SIZE, 1);
+	ck_assert(!shell("sync -f mnt"));
+	f.map = way_open(w, "mnt/f");
+	((char *)snapmap_mut_data(f.map))[5000] ^= 1;
+	rc = watch(commit_flushes, &f, shut_down_after, &f);
+	snapmap_mut_close(f.map);
+	if (f.seen < wanted) {
+		ck_ok(rc);
+		return false;
+	}
+	ck_assert_msg(f.done && rc, "flush %d of %d, and success", wanted, f.seen);
+	mount_again();
+	return true;
+}
+
+START_TEST(test_shutdown_during_a_flush_is_told)
+{
+	const struct way *w = way_at(_i);
+	const char *type = type_of_row();
+	int n = 1;
+
+	if (!w || !type || !strcmp(type, "btrfs"))
+		return;
+	if (!test_is_root() || !watch_works())
+		skip_all_ways("only root can mount, and watch");
+	if (!make_mounted(type))
+		skip_all_ways("no file system of one's own");
+	while (shut_down_at(w, n))
+		n++;
+	ck_assert_int_gt(n, 1);
 	unmount();
 }
 END_TEST
@@ -281,6 +364,7 @@ static void add_durable(TCase *tc)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_commit_survives_a_power_cut, 0, WAYS_TOO);
 	tcase_add_loop_test(tc, test_commit_survives_a_shutdown_of_the_file_system, 0, WAYS_TOO);
+	tcase_add_loop_test(tc, test_shutdown_during_a_flush_is_told, 0, WAYS_TOO);
 	tcase_add_test(tc, test_new_file_survives_a_power_cut);
 	tcase_add_loop_test(tc, test_commit_without_edits_makes_an_earlier_one_durable, 0, WAYS_TOO);
 	tcase_add_loop_test(tc, test_file_is_flushed_before_its_name_and_the_directory_after, 0, WAYS_TOO);

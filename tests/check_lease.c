@@ -343,8 +343,9 @@ START_TEST(test_threads_are_named_and_take_no_signals_and_end)
 	make("f");
 	ck_assert_uint_eq(count_threads(false), 0);
 	map = open_one("f");
-	ck_assert_uint_ge(count_threads(false), 1);
-	usleep(100000);
+	for (int i = 0; i < 2000 && (!count_threads(true) || count_threads(false) != count_threads(true)); i++)
+		usleep(5000);
+	ck_assert_uint_ge(count_threads(true), 1);
 	ck_assert_uint_eq(count_threads(false), count_threads(true));
 	snapmap_close(map);
 	for (int i = 0; i < 2000 && count_threads(false); i++)
