@@ -300,13 +300,18 @@ void sys_read_ahead(int fd, uint64_t offset, uint64_t length)
 int sys_check_flushed(int fd)
 {
 	struct stat st;
+	ssize_t rc = sys_fstat(fd, &st);
 	char byte;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || !pread(fd, &byte, 0, 0))
-		return 0;
-	return errno == EBADF && !pwrite(fd, &byte, 0, 0) ? 0 : -errno;
+	if (rc || !S_ISREG(st.st_mode))
+		return (int)rc;
+	rc = sys_pread(fd, &byte, 0, 0);
+	if (rc != -EBADF)
+		return (int)rc;
+	do
+		rc = sys_pwrite(fd, &byte, 0, 0);
+	while (rc == -EINTR);
+	return (int)rc;
 }
 
 int sys_fsync(int fd)
