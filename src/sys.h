@@ -51,10 +51,6 @@ int sys_seek_data(int fd, uint64_t offset, uint64_t *ret);
 int sys_seek_hole(int fd, uint64_t offset, uint64_t *ret);
 int sys_allocate_behind(int fd, uint64_t offset, uint64_t length);
 void sys_read_ahead(int fd, uint64_t offset, uint64_t length);
-int sys_check_flushed(int fd);
-int sys_fsync(int fd);
-int sys_syncfs(int fd);
-int sys_write_out(int fd);
 void sys_forget_pages(int fd, uint64_t offset, uint64_t length);
 int sys_fchmod(int fd, mode_t mode);
 int sys_fchown(int fd, uid_t uid, gid_t gid);
@@ -135,6 +131,12 @@ int sys_exchange_sizes(int fd, struct sys_exchange_sizes *ret);
 int sys_exchange_start(int fd, struct sys_freshness *ret);
 int sys_exchange_if_fresh(int fd, const struct sys_exchange *exchange, const struct sys_freshness *freshness);
 int sys_exchange(int fd, const struct sys_exchange *exchange);
+
+/* sys_flush.c: writing out, and flushing to the disk */
+int sys_check_flushed(int fd);
+int sys_fsync(int fd);
+int sys_syncfs(int fd);
+int sys_write_out(int fd);
 
 /* sys_writers.c: waiting for write(2) under way */
 enum sys_wait {

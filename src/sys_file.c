@@ -290,62 +290,6 @@ void sys_read_ahead(int fd, uint64_t offset, uint64_t length)
 	(void)posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
 }
 
-/*
- * What is on disk after fsync(2) has succeeded may not be all: a file system that is shut down
- * meanwhile, after an error of its disk, say, throws away what it has not written, and then
- * fsync(2) finds nothing to wait for (seen on Linux 6.18 with XFS and ext4). Before it throws
- * anything away it refuses other calls: XFS to look at a file, ext4 to read or write no bytes
- * of one. Directories of ext4 do not tell, so ask a file there.
- */
-int sys_check_flushed(int fd)
-{
-	struct stat st;
-	ssize_t rc = sys_fstat(fd, &st);
-	char byte;
-
-	if (rc || !S_ISREG(st.st_mode))
-		return (int)rc;
-	rc = sys_pread(fd, &byte, 0, 0);
-	if (rc != -EBADF)
-		return (int)rc;
-	do
-		rc = sys_pwrite(fd, &byte, 0, 0);
-	while (rc == -EINTR);
-	return (int)rc;
-}
-
-int sys_fsync(int fd)
-{
-	int rc;
-
-	do
-		rc = fsync(fd);
-	while (rc && errno == EINTR);
-	return rc ? -errno : sys_check_flushed(fd);
-}
-
-/* Everything of the file system that @fd is on. */
-int sys_syncfs(int fd)
-{
-	return syncfs(fd) ? -errno : sys_check_flushed(fd);
-}
-
-/*
- * Writes dirty pages to storage, without asking the storage to flush. What
- * matters here is the side effect: afterwards the next store through anybody's
- * shared mapping faults and so moves the file's timestamps.
- */
-int sys_write_out(int fd)
-{
-	int rc;
-
-	do
-		rc = sync_file_range(fd, 0, 0,
-				     SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-	while (rc && errno == EINTR);
-	return rc ? -errno : 0;
-}
-
 /* Clean pages leave the page cache, so that the next read comes from storage. A hint. */
 void sys_forget_pages(int fd, uint64_t offset, uint64_t length)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * eio_fs BELOW MOUNTPOINT: storage that fails.
+ * odd_fs BELOW MOUNTPOINT: storage that fails, is slow, or makes things up.
  *
  * Shows the directory BELOW, which has files and no directories. While there is a
  * file BELOW/.eio, whoever reads a block of 4096 bytes that begins with MARKER gets
- * EIO, wherever the file system on a disk image has put it. The file "disk" is read
- * past the page cache, so that a loop device over it really asks. While there is a
- * file BELOW/.slow, whoever cuts a file hears of it later than it happens. The file
- * "made-up" shows a size of 0, and yet can be read. Runs in the foreground, and ends
- * with its parent.
+ * EIO, wherever the file system on a disk image has put it. While there is a file
+ * BELOW/.broken, whoever writes gets EIO. While there is a file BELOW/.slow, whoever
+ * cuts a file hears of it later than it happens. The file "disk" is read past the page
+ * cache, so that a loop device over it really asks. The file "made-up" shows a size of
+ * 0, and yet can be read. Runs in the foreground, and ends with its parent.
  */
 #define FUSE_USE_VERSION 31
 
@@ -88,6 +88,8 @@ static int fs_read(const char *path, char *buf, size_t n, off_t offset, struct f
 static int fs_write(const char *path, const char *buf, size_t n, off_t offset, struct fuse_file_info *fi)
 {
 	(void)path;
+	if (!faccessat(below, ".broken", F_OK, 0))
+		return -EIO;
 	return result(pwrite((int)fi->fh, buf, n, offset));
 }
 

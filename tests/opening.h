@@ -172,9 +172,6 @@ static inline bool view_ends_in_zeros(const struct view *v)
 		ck_assert_msg(ok_rc >= 0, "%s: %lld: %s", #call, ok_rc, snapmap_last_error()); \
 	} while (0)
 
-/* A system call of the test itself. */
-#define ck_assert_sys(call) ck_assert_msg((call) >= 0, "%s: %s", #call, strerror(errno))
-
 /* Mappings of files. The C library makes and keeps others as it likes: heaps, stacks of threads. */
 static inline size_t count_file_maps(void)
 {

@@ -8,6 +8,7 @@
 #define SNAPMAP_SERVING_H
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>

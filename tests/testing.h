@@ -82,6 +82,9 @@ const struct test_fs *test_fs_named(const char *name);
 /* The running test's own directory, as an absolute path. */
 const char *test_dir(void);
 
+/* A system call of the test itself. */
+#define ck_assert_sys(call) ck_assert_msg((call) >= 0, "%s: %s", #call, strerror(errno))
+
 /* Ends the running test as skipped; the reason is printed and counted. Only in the test function itself. */
 #define test_skip(...)                       \
 	do {                                 \
