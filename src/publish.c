@@ -355,8 +355,12 @@ int publish_open_directory(const struct place *place, int *ret_fd)
 
 int publish_flush(int directory, int file)
 {
-	int rc = directory >= 0 ? sys_fsync(directory) : sys_syncfs(file);
+	int rc;
 
+	if (directory < 0)
+		return sys_syncfs(file);
+	rc = sys_fsync(directory);
+	/* Directories of ext4 do not tell whether that holds. */
 	return rc ? rc : sys_check_flushed(file);
 }
 

@@ -16,22 +16,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys.h"
 
-#define EXT4 0xef53
-#define OVERLAY 0x794c7630
-
 #define NOT_THERE "user.snapmap.is-never-there"
 
 static int check_no_bytes(int fd)
 {
-	ssize_t rc;
 	char byte;
+	ssize_t rc = sys_pread(fd, &byte, 0, 0);
 
-	rc = sys_pread(fd, &byte, 0, 0);
 	if (rc != -EBADF)
 		return (int)rc;
 	do
@@ -63,7 +60,7 @@ int sys_check_flushed(int fd)
 
 	if (!rc && S_ISREG(st.st_mode))
 		rc = check_no_bytes(fd);
-	if (!rc && !sys_fs_magic(fd, &magic) && (magic == EXT4 || magic == OVERLAY))
+	if (!rc && !sys_fs_magic(fd, &magic) && (magic == EXT4_SUPER_MAGIC || magic == OVERLAYFS_SUPER_MAGIC))
 		rc = check_change(fd);
 	return rc;
 }

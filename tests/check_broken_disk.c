@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "committing.h"
@@ -32,29 +31,17 @@ static const struct storage {
 static const uint32_t strategies[] = {SNAPMAP_STRATEGY_AUTO, SNAPMAP_STRATEGY_REPLACE, SNAPMAP_STRATEGY_JOURNAL};
 #define STRATEGIES ((int)(sizeof(strategies) / sizeof(strategies[0])))
 
-#define need_storage(s)                                          \
-	do {                                                     \
-		const char *why_not = set_up(s);                 \
-                                                                 \
-		if (why_not) {                                   \
-			serving_stop();                          \
-			test_skip("%s: %s", (s)->name, why_not); \
-		}                                                \
-	} while (0)
+#define need_storage(s) serving_need(set_up(s), (s)->name, serving_stop)
 
 /* NULL, or why it cannot be had. */
 static const char *set_up(const struct storage *s)
 {
 	const char *why_not = watch_works() ? serving_start() : "system calls cannot be watched";
-	int fd;
 
 	if (why_not)
 		return why_not;
-	fd = open("fuse/disk", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	ck_assert_sys(fd);
-	ck_assert_sys(ftruncate(fd, 320 << 20));
-	close(fd);
-	ck_assert(!mkdir("disk", 0755) && !mkdir("fs", 0755));
+	serving_make_disk(320 << 20);
+	ck_assert_sys(mkdir("fs", 0755));
 	ck_assert_msg(!run_quietly(s->make), "%s", s->make);
 	return NULL;
 }
@@ -69,17 +56,15 @@ static void tear_down(void)
 	serving_stop();
 }
 
-struct flushes {
+struct committed {
 	struct snapmap_commit_options options;
 	struct snapmap_mut *map;
 	bool closing;
-	int wanted, seen;
-	bool broken;
 };
 
-static int commit_flushes(void *arg)
+static int commit_it(void *arg)
 {
-	struct flushes *f = arg;
+	struct committed *f = arg;
 	int rc;
 
 	watch_on();
@@ -104,48 +89,25 @@ static void break_disk(void)
 	close(fd);
 }
 
-/* A file that is open for reading only was not written to by the commit: that is for its times. */
-static bool is_flush(const struct seccomp_data *call)
-{
-	int fd = (int)call->args[0];
-	struct stat st;
-
-	return (call->nr == SYS_fsync || call->nr == SYS_syncfs) && !fstat(fd, &st) &&
-	       (S_ISDIR(st.st_mode) || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY);
-}
-
-/* By the next call the flush has succeeded. */
-static int break_after(void *arg, const struct seccomp_data *call)
-{
-	struct flushes *f = arg;
-
-	if (f->seen == f->wanted && !f->broken) {
-		f->broken = true;
-		break_disk();
-	}
-	f->seen += is_flush(call);
-	return 0;
-}
-
 /* Breaks the disk after so many flushes. */
 static int commit_until(int i, int wanted, int *ret_seen)
 {
-	struct flushes f = {
+	struct committed f = {
 		.options = {.size = sizeof(f.options), .strategy = strategies[i / 2 % STRATEGIES]},
 		.closing = i % 2,
-		.wanted = wanted,
 	};
+	struct after_flush after = {.wanted = wanted, .act = break_disk};
 	int rc;
 
 	test_make_file("disk/f", SIZE, 1);
 	ck_assert(!run_quietly("sync -f disk"));
 	ck_ok(snapmap_mut_open("disk/f", NULL, &f.map));
 	((char *)snapmap_mut_data(f.map))[5000] ^= 1;
-	rc = watch(commit_flushes, &f, break_after, &f);
+	rc = watch(commit_it, &f, after_flush, &after);
 	if (rc || !f.closing)
 		snapmap_mut_close(f.map);
-	ck_assert(f.broken == (f.seen >= wanted));
-	*ret_seen = f.seen;
+	ck_assert(after.acted == (after.seen >= wanted));
+	*ret_seen = after.seen;
 	return rc;
 }
 

@@ -169,16 +169,14 @@ END_TEST
 
 /* ---- a file system that is shut down while a commit waits for its flush ---- */
 
-struct flushes {
+struct committed {
 	const struct way *way;
 	struct snapmap_mut *map;
-	int wanted, seen;
-	bool done;
 };
 
-static int commit_flushes(void *arg)
+static int commit_it(void *arg)
 {
-	struct flushes *f = arg;
+	struct committed *f = arg;
 	int rc;
 
 	watch_on();
@@ -187,35 +185,23 @@ static int commit_flushes(void *arg)
 	return rc;
 }
 
-/* By the next call the flush has succeeded. The kernel can be as late as that to throw away what it flushed. */
-static int shut_down_after(void *arg, const struct seccomp_data *call)
-{
-	struct flushes *f = arg;
-
-	if (f->seen == f->wanted && !f->done) {
-		f->done = true;
-		shut_down();
-	}
-	f->seen += call->nr == SYS_fsync || call->nr == SYS_syncfs;
-	return 0;
-}
-
 static bool shut_down_at(const struct way *w, int wanted)
 {
-	struct flushes f = {.way = w, .wanted = wanted};
+	struct after_flush after = {.wanted = wanted, .act = shut_down};
+	struct committed f = {.way = w};
 	int rc;
 
 	test_make_file("mnt/f", SIZE, 1);
 	ck_assert(!shell("sync -f mnt"));
 	f.map = way_open(w, "mnt/f");
 	((char *)snapmap_mut_data(f.map))[5000] ^= 1;
-	rc = watch(commit_flushes, &f, shut_down_after, &f);
+	rc = watch(commit_it, &f, after_flush, &after);
 	snapmap_mut_close(f.map);
-	if (f.seen < wanted) {
+	if (after.seen < wanted) {
 		ck_ok(rc);
 		return false;
 	}
-	ck_assert_msg(f.done && rc, "flush %d of %d, and success", wanted, f.seen);
+	ck_assert_msg(after.acted && rc, "flush %d of %d, and success", wanted, after.seen);
 	mount_again();
 	return true;
 }

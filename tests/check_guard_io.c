@@ -50,11 +50,7 @@ static void make_bytes(void)
 
 static void make_disk(const struct storage *s)
 {
-	int fd = open("fuse/disk", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	ck_assert_sys(fd);
-	ck_assert_sys(ftruncate(fd, s->size));
-	close(fd);
+	serving_make_disk(s->size);
 	ck_assert_msg(!run_quietly(s->make), "%s", s->make);
 	ck_assert_msg(!run_quietly("mount -o loop fuse/disk disk"), "%s: mount", s->name);
 	mounted = true;
@@ -67,7 +63,6 @@ static const char *set_up(const struct storage *s)
 
 	if (why_not)
 		return why_not;
-	ck_assert_sys(mkdir("disk", 0755));
 	if (s->make)
 		make_disk(s);
 	snprintf(file, sizeof(file), "%s/file", s->make ? "disk" : "fuse");
@@ -90,15 +85,7 @@ static void tear_down(void)
 }
 
 /* Sets it up, or ends the test. */
-#define need_storage(s)                                          \
-	do {                                                     \
-		const char *why_not = set_up(s);                 \
-                                                                 \
-		if (why_not) {                                   \
-			tear_down();                             \
-			test_skip("%s: %s", (s)->name, why_not); \
-		}                                                \
-	} while (0)
+#define need_storage(s) serving_need(set_up(s), (s)->name, tear_down)
 
 /* The path by which the kernel gives out what is mapped at @address. */
 static void mapped_file(const void *address, char path[64])

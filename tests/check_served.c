@@ -27,15 +27,7 @@ static int open_it(int i, const char *path, struct view *ret)
 	return rc;
 }
 
-#define need_server()                                     \
-	do {                                              \
-		const char *why_not = serving_start();    \
-                                                          \
-		if (why_not) {                            \
-			serving_stop();                   \
-			test_skip("odd_fs: %s", why_not); \
-		}                                         \
-	} while (0)
+#define need_server() serving_need(serving_start(), "odd_fs", serving_stop)
 
 START_TEST(test_made_up_content_is_refused)
 {

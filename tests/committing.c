@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <poll.h>
@@ -16,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -347,6 +349,27 @@ bool call_can_fail(const struct seccomp_data *call)
 	default:
 		return true;
 	}
+}
+
+static bool is_flush(const struct seccomp_data *call)
+{
+	int fd = (int)call->args[0];
+	struct stat st;
+
+	return (call->nr == SYS_fsync || call->nr == SYS_syncfs) && !fstat(fd, &st) &&
+	       (S_ISDIR(st.st_mode) || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY);
+}
+
+int after_flush(void *arg, const struct seccomp_data *call)
+{
+	struct after_flush *a = arg;
+
+	if (a->seen == a->wanted && !a->acted) {
+		a->acted = true;
+		a->act();
+	}
+	a->seen += is_flush(call);
+	return 0;
 }
 
 bool call_can_be_interrupted(const struct seccomp_data *call)

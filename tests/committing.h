@@ -104,4 +104,19 @@ bool is_publication(const struct seccomp_data *call);
 /* Whether the kernel may break the call off with EINTR. */
 bool call_can_be_interrupted(const struct seccomp_data *call);
 
+/*
+ * For watch(): by the call after a flush that has succeeded. The kernel can be as late as
+ * that to throw away what it flushed. Files that are open for reading only do not count:
+ * those are flushed for their times.
+ *
+ * @wanted: after so many flushes it acts, once
+ * @seen: flushes there were
+ */
+struct after_flush {
+	int wanted, seen;
+	bool acted;
+	void (*act)(void);
+};
+int after_flush(void *arg, const struct seccomp_data *call);
+
 #endif

@@ -7,6 +7,7 @@
 #ifndef SNAPMAP_SERVING_H
 #define SNAPMAP_SERVING_H
 
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,28 @@ static inline void serving_stop(void)
 		return;
 	snprintf(line, sizeof(line), "rm -rf %s", serving_home);
 	ck_assert_int_eq(run_quietly(line), 0);
+}
+
+/* @failed: NULL, or why the test cannot be made. */
+#define serving_need(failed, what, tear_down)               \
+	do {                                                \
+		const char *why_not = (failed);             \
+                                                            \
+		if (why_not) {                              \
+			tear_down();                        \
+			test_skip("%s: %s", what, why_not); \
+		}                                           \
+	} while (0)
+
+/* An empty disk "fuse/disk", and the directory "disk" to mount it on. */
+static inline void serving_make_disk(off_t size)
+{
+	int fd = open("fuse/disk", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	ck_assert_sys(fd);
+	ck_assert_sys(ftruncate(fd, size));
+	close(fd);
+	ck_assert_sys(mkdir("disk", 0755));
 }
 
 /* What odd_fs does while there is such a file. */
