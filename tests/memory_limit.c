@@ -68,6 +68,7 @@ bool memory_limit_open(size_t bytes, struct memory_limit *ret, const char **ret_
 
 		if (unified || (!strcmp(m->mnt_type, "cgroup") && hasmntopt(m, "memory")))
 			found = strlen(m->mnt_dir) < 300 && try_group(m->mnt_dir, unified, value, ret);
+		ret->throttles = unified;
 	}
 	endmntent(mounts);
 	return found;

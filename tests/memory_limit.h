@@ -9,9 +9,13 @@
 /**
  * struct memory_limit - a group of processes
  * @dir: its directory
+ * @throttles: who dirties pages of files faster than storage takes them has to wait. Groups
+ *             of version 1 do not do that: there reclaim only wakes the flusher and waits a
+ *             little, and if storage is slow then, the group is out of memory.
  */
 struct memory_limit {
 	char dir[400];
+	bool throttles;
 };
 
 /* False, with the reason in @ret_why, if there is none to be had. */
