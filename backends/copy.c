@@ -174,6 +174,7 @@ static int copy_once(const struct source_request *r, int fd, struct image *image
 		.to = fd,
 		.seekable = r->own_offset,
 		.zeros_are_holes = true,
+		.paced = r->options->flags & SNAPMAP_SPILL,
 		.progress = r->options->progress,
 		.progress_arg = r->options->progress_arg,
 		.check = watch_lease,

@@ -67,6 +67,7 @@ struct fs_traits {
 #define FS_ASKED (1u << 14)	   /* a server may give snapshots */
 
 const struct fs_traits *fs_traits_of(int fd);
+int fs_write_out(int fd, const struct fs_traits *fs);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);
 bool fs_has_fine_times(const struct fs_traits *fs);
 
@@ -111,6 +112,7 @@ struct sparse_copy {
 	bool seekable;	      /* the description's offset is ours: holes can be asked for */
 	bool zeros_are_holes; /* @to is empty where nothing was written yet */
 	bool by_buffer;	      /* really copy: never let the kernel share extents */
+	bool paced;	      /* written out along the way: little of it waits in memory at a time */
 	int (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;
 	/* Asked between pieces; a value other than 0 ends the copy with it. */

@@ -110,3 +110,11 @@ bool fs_has_fine_times(const struct fs_traits *fs)
 		version = known_version = sys_kernel_version();
 	return known_version >= 613;
 }
+
+/* Dirty pages to storage. A layer passes only a flush on to the file system below. */
+int fs_write_out(int fd, const struct fs_traits *fs)
+{
+	if (fs->flags & FS_IN_MEMORY)
+		return 0;
+	return fs->flags & FS_LAYERED ? sys_fsync(fd) : sys_write_out(fd);
+}

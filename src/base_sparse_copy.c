@@ -144,7 +144,10 @@ static int copy_data(struct state *s, uint64_t from, uint64_t n, uint64_t to, ui
 			break;
 		at += (uint64_t)got;
 		s->done += (uint64_t)got;
-		rc = between_pieces(s);
+		/* An error counts: it is told here and not again by fsync(2). */
+		rc = s->copy->paced ? fs_write_out(s->copy->to, fs_traits_of(s->copy->to)) : 0;
+		if (!rc)
+			rc = between_pieces(s);
 		if (rc)
 			return rc;
 	}

@@ -93,13 +93,6 @@ static void wait_for_step(const struct stat *st, const struct fs_traits *fs)
 	}
 }
 
-static int write_out(int fd, const struct fs_traits *fs)
-{
-	if (fs->flags & FS_IN_MEMORY)
-		return 0;
-	return fs->flags & FS_LAYERED ? sys_fsync(fd) : sys_write_out(fd);
-}
-
 static enum sys_wait way_to_wait(const struct fs_traits *fs)
 {
 	return fs->flags & FS_LAYERED	     ? SYS_WAIT_BY_ALL
@@ -116,7 +109,7 @@ static int try_stamp(int fd, const struct fs_traits *fs, bool own_offset, struct
 	if (rc)
 		return rc;
 	wait_for_step(&before, fs);
-	rc = write_out(fd, fs);
+	rc = fs_write_out(fd, fs);
 	if (rc)
 		return rc;
 	sys_wait_for_writers(fd, (uint64_t)before.st_size, way_to_wait(fs), own_offset);

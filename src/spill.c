@@ -9,6 +9,10 @@
  * they are mapped so that no fork can come in between. In a noticed child they are
  * taken by nothing at all, so that a touch is a fault and never hits what was mapped
  * there since, and its copy of the handle is of no use.
+ *
+ * Copies for such a handle are paced. A control group of version 1 makes nobody wait who
+ * dirties pages of files faster than storage takes them: its OOM killer comes when all of
+ * its memory is being written and the file system needs some more.
  */
 #include "config.h"
 
@@ -212,6 +216,7 @@ static int fill(struct spill *spill, struct image *image, const struct options *
 		.to = spill->fd,
 		.seekable = true,
 		.zeros_are_holes = true,
+		.paced = true,
 		.progress = still_done,
 		.progress_arg = &second,
 	};

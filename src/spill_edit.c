@@ -92,7 +92,7 @@ int spill_shrink(struct overlay *o, size_t size)
 
 static int copy_file(int from, uint64_t size, int to)
 {
-	struct sparse_copy copy = {.from = from, .to = to, .seekable = true, .zeros_are_holes = true};
+	struct sparse_copy copy = {.from = from, .to = to, .seekable = true, .zeros_are_holes = true, .paced = true};
 	uint64_t copied, written;
 	int rc;
 
