@@ -67,9 +67,9 @@ struct fs_traits {
 #define FS_ASKED (1u << 14)	   /* a server may give snapshots */
 
 const struct fs_traits *fs_traits_of(int fd);
-int fs_write_out(int fd, const struct fs_traits *fs);
 const struct fs_traits *fs_traits_of_mount(int fd, uint64_t mount);
 bool fs_has_fine_times(const struct fs_traits *fs);
+int fs_write_out(int fd, const struct fs_traits *fs);
 
 /* base_stamp.c: telling whether a file changed */
 struct stamp {

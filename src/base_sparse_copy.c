@@ -24,6 +24,7 @@
 struct state {
 	const struct sparse_copy *copy;
 	uint64_t done, total, written;
+	uint64_t paced; /* of @written, what has been written out */
 	char *buffer;
 	bool no_copy_range;
 	bool look_for_zeros;
@@ -61,6 +62,17 @@ static int between_pieces(struct state *s)
 	if (c->progress && c->progress(c->progress_arg, s->done, s->total))
 		return -ECANCELED;
 	return c->check ? c->check(c->check_arg) : 0;
+}
+
+/* An error counts: it is told here and not again by fsync(2). By bytes, for data can lie in many small extents. */
+static int pace(struct state *s)
+{
+	int fd = s->copy->to;
+
+	if (!s->copy->paced || s->written - s->paced < PIECE)
+		return 0;
+	s->paced = s->written;
+	return fs_write_out(fd, fs_traits_of(fd));
 }
 
 bool bytes_are_zero(const char *bytes, size_t n)
@@ -144,8 +156,7 @@ static int copy_data(struct state *s, uint64_t from, uint64_t n, uint64_t to, ui
 			break;
 		at += (uint64_t)got;
 		s->done += (uint64_t)got;
-		/* An error counts: it is told here and not again by fsync(2). */
-		rc = s->copy->paced ? fs_write_out(s->copy->to, fs_traits_of(s->copy->to)) : 0;
+		rc = pace(s);
 		if (!rc)
 			rc = between_pieces(s);
 		if (rc)

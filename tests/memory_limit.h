@@ -10,8 +10,8 @@
  * struct memory_limit - a group of processes
  * @dir: its directory
  * @throttles: who dirties pages of files faster than storage takes them has to wait. Groups
- *             of version 1 do not do that: there reclaim only wakes the flusher and waits a
- *             little, and if storage is slow then, the group is out of memory.
+ *             of version 1 do not do that. They are out of memory if a file system needs some
+ *             where it cannot wait (GFP_NOFS) while all of the group's is being written.
  */
 struct memory_limit {
 	char dir[400];
